@@ -1,0 +1,43 @@
+"""Structured logs by structlog: one JSON object a line on standard error, or coloured text for a person.
+
+Connection, conversation and turn ids travel as bound context variables; Trio gives each task its own copy.
+"""
+
+import logging
+import sys
+from typing import Literal, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+Logger = FilteringBoundLogger
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def open_logger(
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    format: Literal["json", "console"] = "json",
+    stream: TextIO | None = None,
+) -> Logger:
+    """A logger that writes to ``stream`` (standard error by default). Touches no global logging state."""
+    target = stream or sys.stderr
+    render: list[Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+    )
+    return cast(
+        Logger,
+        structlog.wrap_logger(
+            structlog.WriteLoggerFactory(file=target)(),
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                *render,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+            cache_logger_on_first_use=True,
+        ),
+    )

@@ -1,0 +1,60 @@
+"""Prometheus metrics, all in one registry of their own. Times are seconds, as Prometheus has it."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Every metric that csgate exports, by name."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        # Gateway
+        self.connections = Gauge("csgate_connections", "Open WebSocket connections", registry=r)
+        self.connections_total = Counter("csgate_connections_accepted", "WebSocket connections accepted", registry=r)
+        self.messages = Counter("csgate_messages", "Messages received", ["kind"], registry=r)
+        self.replies = Counter("csgate_replies", "Final replies", ["source"], registry=r)
+        self.errors = Counter("csgate_errors", "Errors told to peers", ["code"], registry=r)
+        self.closes = Counter("csgate_closes", "WebSocket closes by the code sent or received", ["code"], registry=r)
+        self.refused = Counter("csgate_refused", "Connections refused at the door", ["reason"], registry=r)
+        self.receive_bytes = Gauge("csgate_receive_buffer_bytes", "Bytes held by unfinished messages", registry=r)
+        # Turns
+        self.turn_seconds = Histogram(
+            "csgate_turn_seconds", "From acknowledgement to final event", buckets=_SECONDS, registry=r
+        )
+        self.turns_open = Gauge("csgate_turns_open", "Turns waiting or running", registry=r)
+        self.conversations = Gauge("csgate_conversations", "Conversations held", registry=r)
+        # Inference, by model
+        self.queue_wait = Histogram(
+            "csgate_inference_queue_seconds", "Wait in the batch queue", ["model"], buckets=_SECONDS, registry=r
+        )
+        self.prepare = Histogram(
+            "csgate_inference_prepare_seconds",
+            "Decoding and preparing one item",
+            ["model"],
+            buckets=_SECONDS,
+            registry=r,
+        )
+        self.run = Histogram(
+            "csgate_inference_run_seconds", "One batch on the device", ["model"], buckets=_SECONDS, registry=r
+        )
+        self.total = Histogram(
+            "csgate_inference_total_seconds", "From submission to result", ["model"], buckets=_SECONDS, registry=r
+        )
+        self.batch_size = Histogram(
+            "csgate_inference_batch_size", "Items a batch", ["model"], buckets=_SIZES, registry=r
+        )
+        self.queue_depth = Gauge("csgate_inference_queue_depth", "Items waiting", ["model"], registry=r)
+        self.cache_hits = Counter("csgate_inference_cache_hits", "Results served from the cache", ["model"], registry=r)
+        self.cache_misses = Counter(
+            "csgate_inference_cache_misses", "Results that had to be computed", ["model"], registry=r
+        )
+        self.model_info = Gauge(
+            "csgate_model_info", "1 for each model in use", ["model", "version", "provider", "precision"], registry=r
+        )
+
+    def render(self) -> bytes:
+        """The exposition text (``text/plain; version=0.0.4``)."""
+        return generate_latest(self.registry)
