@@ -1,0 +1,33 @@
+"""What the HTTP application is given of the node: enough to let people in and to say how it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from csgate.auth import Authenticator
+from csgate.config import Config
+from csgate.gateway.address import Network
+from csgate.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether this node wants traffic; ``reasons`` says in plain words why not."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+    engine: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """``allow_guest`` and ``allow_request`` take an address and return ``None`` or the seconds to wait."""
+
+    config: Config
+    auth: Authenticator
+    telemetry: Telemetry
+    trusted: Sequence[Network]
+    readiness: Callable[[], Readiness]
+    allow_guest: Callable[[str], float | None]
+    allow_request: Callable[[str], float | None]
+    now: Callable[[], float]
