@@ -1,0 +1,361 @@
+"""The HTTP side of the port: the page, the probes, guest tokens and tickets. A Starlette app, run by hypercorn.
+
+Every error is JSON, ``{"code", "message", "ref"}``: a code of the chat protocol (or ``method_not_allowed``), a sentence
+safe to show in the language of ``Accept-Language``, and the id of the log line.
+"""
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import msgspec
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from csgate.auth import bearer_from
+from csgate.errors import (
+    BadEnvelope,
+    BadJson,
+    CsgateError,
+    Forbidden,
+    Internal,
+    NotFound,
+    PeerError,
+    RateLimited,
+    TooLarge,
+    TurnTimeout,
+    Unauthorized,
+)
+from csgate.gateway.address import client_address
+from csgate.gateway.door import Door
+from csgate.gateway.page import load_page
+
+MAX_BODY_BYTES: Final = 64 * 1024
+BODY_TIMEOUT_S: Final = 10.0
+JSON: Final = "application/json"
+PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_Body = TypeVar("_Body")
+
+
+class MethodNotAllowed(PeerError):
+    code = "method_not_allowed"
+    http_status = 405
+    safe_en = "This address does not take that method."
+    safe_zh = "该地址不支持此方法。"
+
+
+class GuestRequest(msgspec.Struct, frozen=True):
+    """``token``: a guest token to renew; without it a new guest is made."""
+
+    token: str | None = None
+
+
+class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    code: str
+    message: str
+    ref: str
+    retry_after: float | None = None
+    max_bytes: int | None = None
+
+
+def build_app(door: Door) -> Starlette:
+    """The public app. Without an operator address of its own it carries the operator routes as well."""
+    routes: list[BaseRoute] = [
+        Route("/", _page_route(door), methods=["GET"]),
+        Mount(
+            "/v1",
+            routes=[
+                Route("/guest", _guest_route(door), methods=["POST"]),
+                Route("/tickets", _tickets_route(door), methods=["POST"]),
+            ],
+        ),
+    ]
+    if door.config.server.operator_port is None:
+        routes += _operator_routes(door)
+    return _app(door, routes, limited=True)
+
+
+def build_operator_app(door: Door) -> Starlette:
+    """The probes and the metrics alone, for ``server.operator_host``; not rate-limited."""
+    return _app(door, _operator_routes(door), limited=False)
+
+
+def _app(door: Door, routes: list[BaseRoute], *, limited: bool) -> Starlette:
+    def refuse(request: Request, error: Exception) -> Response:
+        return _error_response(door, request, error)
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        return refuse(request, error)
+
+    middleware = [Middleware(_Edge, door=door, limited=limited)]
+    if origins := door.config.server.origins:
+        middleware.insert(0, Middleware(_CorsForApi, origins=origins))
+    return Starlette(
+        routes=routes,
+        middleware=middleware,
+        exception_handlers={HTTPException: on_error, CsgateError: on_error},
+    )
+
+
+# --- Routes ----------------------------------------------------------------------------------------------------------
+
+_Endpoint = Callable[[Request], Any]
+
+
+def _page_route(door: Door) -> _Endpoint:
+    page = load_page()
+
+    async def serve_page(request: Request) -> Response:
+        if not door.config.server.page:
+            raise NotFound("the page is switched off (server.page)")
+        headers = {
+            "Content-Security-Policy": page.policy(request.headers.get("host", "")),
+            "X-Frame-Options": "DENY",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+            "Cache-Control": "no-cache",
+            "ETag": page.etag,
+        }
+        known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+        if page.etag in known:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(page.body, media_type="text/html; charset=utf-8", headers=headers)
+
+    return serve_page
+
+
+def _guest_route(door: Door) -> _Endpoint:
+    async def give_guest_token(request: Request) -> Response:
+        if not door.config.auth.guests:
+            raise Forbidden(
+                "guest tokens are switched off (auth.guests)",
+                public="Guests are not admitted here. Please sign in.",
+                public_zh="此处不接待访客，请先登录。",
+            )
+        _take(door.allow_guest, request)
+        asked = await _read_body(request, GuestRequest)
+        guest = door.auth.guest(door.now(), asked.token)
+        return _json({"token": guest.token, "subject": guest.subject, "expires_at": guest.expires_at})
+
+    return give_guest_token
+
+
+def _tickets_route(door: Door) -> _Endpoint:
+    async def give_ticket(request: Request) -> Response:
+        credentials = bearer_from(request.scope["headers"], (), {}, False)
+        if credentials is None or credentials.token is None:
+            raise Unauthorized("no Authorization: Bearer header")
+        now = door.now()
+        principal = await door.auth.verify(credentials.token, now=now)
+        seconds = door.config.auth.ticket_seconds
+        return _json({"ticket": door.auth.issue_ticket(principal, now), "expires_at": now + seconds})
+
+    return give_ticket
+
+
+def _operator_routes(door: Door) -> list[BaseRoute]:
+    async def healthz(request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        readiness = door.readiness()
+        body = {
+            "status": "ready" if readiness.ready else "not ready",
+            "reasons": readiness.reasons,
+            "engine": readiness.engine,
+        }
+        return _json(body, HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def metrics(request: Request) -> Response:
+        # Rendering takes milliseconds once there are label values by the dozen: too long for the event loop.
+        text = await trio.to_thread.run_sync(door.telemetry.metrics.render)
+        return Response(text, media_type=PROMETHEUS_TEXT)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+# --- The edge: what holds for every request --------------------------------------------------------------------------
+
+
+class _Edge:
+    """ASGI middleware: rate, size, security headers, log line, and an answer to what nobody expected.
+
+    Nothing but cancellation gets past it, so one request that fails in a new way costs neither the connection nor the
+    listener.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door, limited: bool) -> None:
+        self._app = app
+        self._door = door
+        self._limited = limited
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        state = request.state
+        state.ref = secrets.token_hex(6)
+        peer = request.client.host if request.client else ""
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        state.address = client_address(peer, forwarded, self._door.trusted)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        try:
+            try:
+                self._admit(request)
+                await self._app(scope, receive, send_marked)
+            except Exception as error:
+                if not isinstance(error, CsgateError):
+                    self._door.telemetry.log.exception("http_failed", ref=state.ref, path=scope["path"])
+                if status == 0:
+                    response = _error_response(self._door, request, error)
+                    await response(scope, receive, send_marked)
+        finally:
+            # The path alone: a query may carry a ticket.
+            self._door.telemetry.log.info(
+                "http_request",
+                ref=state.ref,
+                address=state.address,
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=round((time.perf_counter() - started) * 1000, 2),
+            )
+
+    def _admit(self, request: Request) -> None:
+        announced = request.headers.get("content-length", "0")
+        if announced.isascii() and announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            raise _body_too_large()
+        if self._limited:
+            _take(self._door.allow_request, request)
+
+
+class _CorsForApi:
+    """Cross-origin access for the configured origins, on ``/v1/*`` only; the page and the probes are nobody else's."""
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        self._app = app
+        self._with_cors = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=["POST"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Retry-After"],
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for_api = scope["type"] == "http" and scope["path"].startswith("/v1/")
+        await (self._with_cors if for_api else self._app)(scope, receive, send)
+
+
+def _take(allow: Callable[[str], float | None], request: Request) -> None:
+    retry_after = allow(request.state.address)
+    if retry_after is not None:
+        raise RateLimited(
+            public="Too many requests. Please wait a moment.",
+            public_zh="请求过于频繁，请稍候。",
+            retry_after=retry_after,
+        )
+
+
+async def _read_body(request: Request, kind: type[_Body]) -> _Body:
+    """The request's JSON body as a ``kind``; an empty body is an empty object.
+
+    Raises:
+        TooLarge: more than ``MAX_BODY_BYTES`` came, announced or not.
+        TurnTimeout: it was not whole within ``BODY_TIMEOUT_S``.
+        BadJson, BadEnvelope: it is not JSON, or not a ``kind``.
+    """
+    body = bytearray()
+    with trio.move_on_after(BODY_TIMEOUT_S) as scope:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise _body_too_large()
+    if scope.cancelled_caught:
+        raise TurnTimeout(
+            "body not whole in time", public="The request did not arrive in time.", public_zh="请求超时。"
+        )
+    try:
+        return msgspec.json.decode(bytes(body).strip() or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise BadEnvelope(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadJson(str(error)) from None
+
+
+def _body_too_large() -> TooLarge:
+    return TooLarge(
+        f"body above {MAX_BODY_BYTES} bytes",
+        public=f"A request here may have at most {MAX_BODY_BYTES // 1024} KiB.",
+        public_zh=f"请求不得超过 {MAX_BODY_BYTES // 1024} KiB。",
+        max_bytes=MAX_BODY_BYTES,
+    )
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+def _json(body: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        msgspec.json.encode(body),
+        status_code=status,
+        media_type=JSON,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def _error_response(door: Door, request: Request, error: Exception) -> Response:
+    """Tells the peer about ``error``: its code and safe sentence only. ``error.detail`` goes to the log."""
+    told, headers = _tellable(error)
+    door.telemetry.metrics.errors.labels(told.code).inc()
+    door.telemetry.log.info("http_error", ref=request.state.ref, code=told.code, detail=told.detail)
+    if told.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(told.retry_after)))
+    if isinstance(told, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(told, TooLarge | TurnTimeout):
+        # The rest of the body is not going to be read.
+        headers["Connection"] = "close"
+    chinese = request.headers.get("accept-language", "").lower().startswith("zh")
+    body = ErrorBody(
+        told.code, told.text("zh" if chinese else "en"), request.state.ref, told.retry_after, told.max_bytes
+    )
+    return _json(body, told.http_status, headers)
+
+
+def _tellable(error: Exception) -> tuple[CsgateError, dict[str, str]]:
+    if isinstance(error, CsgateError):
+        return error, {}
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
+        match error.status_code:
+            case HTTPStatus.NOT_FOUND:
+                return NotFound(), headers
+            case HTTPStatus.METHOD_NOT_ALLOWED:
+                return MethodNotAllowed(), headers
+    return Internal(), {}

@@ -1,0 +1,1 @@
+"""The page that csgate serves at ``/``, as package data."""
