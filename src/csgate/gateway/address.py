@@ -49,6 +49,12 @@ def client_address(peer: str, forwarded: Sequence[bytes], trusted: Sequence[Netw
     return _counted(address)
 
 
+def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
+    """Whether ``peer`` is one of the operator's proxies."""
+    address = _parse(peer)
+    return address is not None and _is_trusted(address, trusted)
+
+
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     host = text
     if host.startswith("["):

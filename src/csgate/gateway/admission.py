@@ -17,8 +17,8 @@ MAX_BUCKETS: Final = 65_536
 class Buckets:
     """A token bucket for each key (Turner 1986): ``rate`` tokens a second, ``burst`` at most.
 
-    The least recently used key is forgotten beyond ``max_keys``; a forgotten key starts with a full bucket, so the bound
-    costs accuracy only under more keys than that.
+    The least recently used key is forgotten beyond ``max_keys``; a forgotten key starts with a full bucket, so the
+    bound costs accuracy only under more keys than that.
     """
 
     __slots__ = ("_burst", "_clock", "_levels", "_max_keys", "_rate")
@@ -33,8 +33,8 @@ class Buckets:
     def allow(self, key: object, cost: float = 1.0) -> float | None:
         """Takes ``cost`` tokens and returns ``None``, or takes nothing and returns the seconds to wait.
 
-        A cost above the burst passes when the bucket is full and leaves it in debt, so that one large item is slowed down
-        rather than refused for ever.
+        A cost above the burst passes when the bucket is full and leaves it in debt, so that one large item is slowed
+        down rather than refused for ever.
         """
         now = self._clock()
         level, then = self._levels.get(key, (self._burst, now))

@@ -1,0 +1,247 @@
+"""One chat connection: what both modes of the protocol share.
+
+``chat_v1`` and ``chat_simple`` hold the modes; ``serve_chat`` chooses between them.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+import trio
+
+from csgate.auth import Authenticator, bearer_from
+from csgate.config import Config
+from csgate.errors import (
+    CloseCode,
+    CsgateError,
+    Internal,
+    Overloaded,
+    PeerError,
+    RateLimited,
+    TooLarge,
+    Unauthorized,
+)
+from csgate.events import ErrorEvent, Picture, Principal
+from csgate.gateway.admission import Buckets, Places
+from csgate.gateway.expiry import ExpiryWatch
+from csgate.gateway.listener import Upgrade
+from csgate.gateway.websocket import (
+    BinaryMessage,
+    ReceiveBudget,
+    TextMessage,
+    TooLargeMessage,
+    WebSocket,
+    WebSocketSettings,
+)
+from csgate.protocol import ClientEnvelope, decode_binary, decode_text, error_event
+from csgate.session import Conversations
+from csgate.telemetry import Telemetry
+
+THREAD_DECODE_BYTES: Final = 512 * 1024
+BAD_MESSAGES_PER_S: Final = 10.0
+BAD_MESSAGES_BURST: Final = 1_000
+
+
+class Live:
+    """The open chat connections of a node."""
+
+    __slots__ = ("_chats", "_gone")
+
+    def __init__(self) -> None:
+        self._chats: set[Chat] = set()
+        self._gone = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._chats)
+
+    def __iter__(self) -> "Iterator[Chat]":
+        """A snapshot: connections may end while it is walked."""
+        return iter(tuple(self._chats))
+
+    def add(self, chat: "Chat") -> None:
+        self._chats.add(chat)
+
+    def discard(self, chat: "Chat") -> None:
+        self._chats.discard(chat)
+        if not self._chats:
+            self._gone.set()
+
+    async def empty(self) -> None:
+        """Returns when there is none."""
+        while self._chats:
+            self._gone = trio.Event()
+            await self._gone.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatServices:
+    """What a chat connection needs of its node. ``live`` holds every connection, for the drain."""
+
+    config: Config
+    auth: Authenticator
+    conversations: Conversations
+    telemetry: Telemetry
+    places: Places
+    expiry: ExpiryWatch
+    messages: Buckets
+    picture_bytes: Buckets
+    misuse: Buckets
+    settings: WebSocketSettings
+    budget: ReceiveBudget
+    engine: Callable[[], dict[str, Any]]
+    nodes: Callable[[], Sequence[str]]
+    now: Callable[[], float]
+    live: Live = field(default_factory=Live)
+
+
+class Chat:
+    """The common part of a connection: authentication, decoding, limits, errors."""
+
+    __slots__ = ("_upgrade", "id", "language", "principal", "s", "ws")
+
+    simple: bool = False
+
+    def __init__(self, ws: WebSocket, upgrade: Upgrade, services: ChatServices) -> None:
+        self.ws = ws
+        self.s = services
+        self._upgrade = upgrade
+        self.id = secrets.token_hex(6)
+        self.language = "en"
+        self.principal: Principal | None = None
+
+    async def run(self) -> None:
+        """The connection's life, as the reader task of its nursery."""
+        structlog.contextvars.bind_contextvars(connection=self.id)
+        metrics = self.s.telemetry.metrics
+        metrics.connections.inc()
+        metrics.connections_total.inc()
+        self.s.live.add(self)
+        try:
+            await self._converse()
+        except Exception as error:  # the one broad net of a connection
+            if not isinstance(error, CsgateError):
+                ref = secrets.token_hex(6)
+                self.s.telemetry.log.error("connection_failed", ref=ref, exc_info=error)
+                error = Internal(str(error))
+            if not self.ws.closed:
+                self.tell(error)
+                self.ws.close(error.close_code or CloseCode.INTERNAL_ERROR)
+        finally:
+            self.s.live.discard(self)
+            metrics.connections.dec()
+            if self.principal is not None:
+                self.s.places.release_principal(self.principal.owner)
+
+    async def _converse(self) -> None:
+        raise NotImplementedError
+
+    def announce_drain(self, reconnect_after_ms: int) -> None:
+        """The node is going away; the connection stays until its answers are out."""
+
+    # --- authentication ----------------------------------------------------------------------------------------------
+
+    async def principal_of_handshake(self) -> Principal | None:
+        """The principal that the upgrade request proves; ``None`` where it carries no credentials.
+
+        Raises:
+            Unauthorized, Expired: it carries wrong ones.
+        """
+        handshake = self._upgrade.handshake
+        credentials = bearer_from(
+            handshake.headers, handshake.subprotocols, handshake.query, self.s.config.auth.query_token
+        )
+        if credentials is None:
+            return None
+        if credentials.kind == "ticket":
+            return self.s.auth.redeem_ticket(credentials.value, now=self.s.now())
+        return await self.s.auth.verify(credentials.value, now=self.s.now())
+
+    def admit(self, principal: Principal) -> None:
+        """Counts this connection for ``principal``.
+
+        Raises:
+            Overloaded: it has as many connections as it may.
+        """
+        self.s.places.take_principal(principal.owner)
+        self.principal = principal
+        structlog.contextvars.bind_contextvars(subject=principal.subject)
+
+    def refuse(self, error: CsgateError, close_code: CloseCode | None = None) -> None:
+        """Tells the peer why and closes."""
+        self.tell(error)
+        self.ws.close(close_code or error.close_code or CloseCode.POLICY_VIOLATION)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    async def decode(self, message: TextMessage | BinaryMessage | TooLargeMessage) -> ClientEnvelope:
+        """The envelope in a WebSocket message.
+
+        Raises:
+            PeerError: there is none in it.
+        """
+        limits = self.s.config.limits
+        metrics = self.s.telemetry.metrics
+        options = {"max_depth": limits.max_json_depth, "max_text_chars": limits.max_text_chars}
+        match message:
+            case TooLargeMessage():
+                metrics.messages.labels("too_large").inc()
+                raise TooLarge(max_bytes=limits.max_message_bytes)
+            case TextMessage():
+                metrics.messages.labels("text").inc()
+                if len(message.data) <= THREAD_DECODE_BYTES:
+                    return decode_text(message.data, simple=self.simple, **options)
+                return await trio.to_thread.run_sync(
+                    lambda: decode_text(message.data, simple=self.simple, **options), abandon_on_cancel=True
+                )
+            case BinaryMessage():
+                metrics.messages.labels("binary").inc()
+                return decode_binary(message.data, simple=self.simple, **options)
+
+    def check_rate(self, picture: Picture | None) -> None:
+        """Takes one message, and the picture's bytes, from the principal's buckets.
+
+        Raises:
+            RateLimited: with the seconds to wait.
+        """
+        assert self.principal is not None
+        owner = self.principal.owner
+        wait = self.s.messages.allow(owner)
+        if wait is None and picture is not None:
+            wait = self.s.picture_bytes.allow(owner, len(picture.data))
+        if wait is not None:
+            raise RateLimited(retry_after=round(wait, 3))
+
+    def tell(self, error: CsgateError, message_id: str | None = None) -> None:
+        """Reports ``error`` to the peer: code, safe sentence, reference to the log line."""
+        ref = secrets.token_hex(6)
+        log = self.s.telemetry.log
+        self.s.telemetry.metrics.errors.labels(error.code).inc()
+        (log.info if isinstance(error, PeerError | Overloaded) else log.warning)(
+            "error_told", code=error.code, ref=ref, message=message_id, detail=error.detail
+        )
+        self.send_error(error_event(error, ref, id=message_id, language=self.language))
+        if (
+            isinstance(error, PeerError)
+            and not isinstance(error, RateLimited | Unauthorized)
+            and self.s.misuse.allow(self.id) is not None
+        ):
+            self.ws.close(CloseCode.ABUSE, "too many bad messages")
+
+    def send_error(self, event: ErrorEvent) -> None:
+        raise NotImplementedError
+
+
+def origin_allowed(origin: str | None, host: str | None, allowed: Sequence[str]) -> bool:
+    """Whether a browser's page may connect (RFC 6455 section 10.2).
+
+    No ``Origin`` means no browser: authentication decides. Without a list, the page must come from the host it connects
+    to.
+    """
+    if origin is None or "*" in allowed:
+        return True
+    if allowed:
+        return origin.lower().rstrip("/") in {entry.lower().rstrip("/") for entry in allowed}
+    return host is not None and urlsplit(origin).netloc.lower() == host.lower()

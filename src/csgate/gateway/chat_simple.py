@@ -1,0 +1,114 @@
+"""The simple mode: one frame in, one frame out, in order. A few lines of JavaScript suffice."""
+
+from collections import OrderedDict
+from typing import Final, Literal
+
+import trio
+
+from csgate.errors import BadEnvelope, CloseCode, CsgateError, Expired, Overloaded, Unauthorized
+from csgate.events import ErrorEvent, Event, ReplyEvent
+from csgate.gateway.chat import Chat, ChatServices
+from csgate.gateway.expiry import Watch
+from csgate.gateway.listener import Upgrade
+from csgate.gateway.websocket import WebSocket
+from csgate.protocol import Message, encode_simple
+from csgate.session import Attachment
+
+MAX_WAITING: Final = 16
+MAX_SLOTS: Final = 4_096
+
+
+class ChatSimple(Chat):
+    """One connection without a subprotocol, or under ``csgate.simple``: a conversation of its own.
+
+    ``_slots`` holds, in the order of arrival, every frame that has not been answered on the wire; a value is the answer
+    when it is there and waits only for its turn.
+    """
+
+    __slots__ = ("_count", "_format", "_slots", "_watch")
+
+    simple = True
+
+    def __init__(self, ws: WebSocket, upgrade: Upgrade, services: ChatServices) -> None:
+        super().__init__(ws, upgrade, services)
+        self._format: Literal["json", "text"] = "text" if upgrade.handshake.query.get("format") == "text" else "json"
+        self._slots: OrderedDict[str, ReplyEvent | ErrorEvent | None] = OrderedDict()
+        self._count = 0
+        self._watch: Watch | None = None
+
+    def deliver(self, event: Event) -> None:
+        """Keeps final events; everything else has no place in this mode."""
+        if isinstance(event, ReplyEvent | ErrorEvent) and event.id in self._slots:
+            self._slots[event.id] = event
+            self._flush()
+
+    def closed_by_session(self, code: CloseCode) -> None:
+        self.ws.close(code)
+
+    def token_expiring(self, seconds_left: float) -> None:
+        """There is no way to refresh a token in this mode."""
+
+    def token_expired(self) -> None:
+        self.refuse(Expired())
+
+    def send_error(self, event: ErrorEvent) -> None:
+        if event.id in self._slots:
+            self._slots[event.id] = event
+            self._flush()
+        else:
+            self.ws.send_text(encode_simple(event, self._format))
+
+    async def _converse(self) -> None:
+        try:
+            principal = await self.principal_of_handshake()
+        except Unauthorized as error:
+            self.refuse(error)
+            return
+        if principal is None:
+            self.refuse(Unauthorized("no credentials in the handshake"), CloseCode.NOT_AUTHENTICATED)
+            return
+        try:
+            self.admit(principal)
+            attachment = await self.s.conversations.attach(
+                principal, self, conversation=None, epoch=None, offset=None, locale=None
+            )
+        except Overloaded as error:
+            self.refuse(error, CloseCode.TRY_AGAIN_LATER)
+            return
+        try:
+            self._watch = self.s.expiry.add(self, principal.expires_at)
+            while True:
+                message = await self.ws.receive()
+                self._count += 1
+                slot = f"s{self._count}"
+                waiting = len(self._slots)
+                if waiting >= MAX_SLOTS:
+                    self.ws.close(CloseCode.ABUSE, "too many messages")
+                    return
+                self._slots[slot] = None
+                try:
+                    if waiting >= MAX_WAITING:
+                        raise Overloaded("simple mode: too many messages wait", retry_after=1.0)
+                    envelope = await self.decode(message)
+                    if not isinstance(envelope, Message):
+                        raise BadEnvelope
+                    await self._submit(attachment, slot, envelope)
+                except CsgateError as error:
+                    self.tell(error, slot)
+        finally:
+            if self._watch is not None:
+                self.s.expiry.stop(self._watch)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+                await attachment.detach()
+
+    async def _submit(self, attachment: Attachment, slot: str, envelope: Message) -> None:
+        self.check_rate(envelope.picture)
+        await attachment.submit(slot, envelope.text, envelope.picture)
+
+    def _flush(self) -> None:
+        while self._slots:
+            slot, event = next(iter(self._slots.items()))
+            if event is None:
+                return
+            del self._slots[slot]
+            self.ws.send_text(encode_simple(event, self._format))

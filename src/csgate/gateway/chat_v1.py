@@ -1,0 +1,216 @@
+"""``csgate.v1``: hello, then messages with ids, acknowledgements, resume."""
+
+from typing import assert_never
+
+import trio
+
+from csgate.errors import (
+    BadEnvelope,
+    CloseCode,
+    CsgateError,
+    Expired,
+    Forbidden,
+    Overloaded,
+    Unauthorized,
+)
+from csgate.events import ErrorEvent, Event, Principal
+from csgate.gateway.chat import Chat, ChatServices
+from csgate.gateway.expiry import Watch
+from csgate.gateway.listener import Upgrade
+from csgate.gateway.websocket import WebSocket
+from csgate.protocol import (
+    Cancel,
+    ClientEnvelope,
+    Draining,
+    Handoff,
+    Hello,
+    History,
+    Message,
+    Ping,
+    Pong,
+    Rate,
+    Refresh,
+    TokenExpiring,
+    Typing,
+    Welcome,
+    encode,
+)
+from csgate.session import Attachment
+
+
+class ChatV1(Chat):
+    """One connection under the subprotocol ``csgate.v1``."""
+
+    __slots__ = ("_attachment", "_held", "_watch")
+
+    def __init__(self, ws: WebSocket, upgrade: Upgrade, services: ChatServices) -> None:
+        super().__init__(ws, upgrade, services)
+        self._attachment: Attachment | None = None
+        self._watch: Watch | None = None
+        self._held: list[Event] | None = []
+
+    # --- what the session calls (session.Sink) -----------------------------------------------------------------------
+
+    def deliver(self, event: Event) -> None:
+        """Sends an event of the conversation; those that come before ``welcome`` wait for it."""
+        if self._held is not None:
+            self._held.append(event)
+        else:
+            self.ws.send_text(encode(event))
+
+    def closed_by_session(self, code: CloseCode) -> None:
+        self.ws.close(code)
+
+    # --- what the expiry watch calls ---------------------------------------------------------------------------------
+
+    def token_expiring(self, seconds_left: float) -> None:
+        self.ws.send_text(encode(TokenExpiring(seconds=round(seconds_left, 1))))
+
+    def token_expired(self) -> None:
+        self.refuse(Expired())
+
+    # --- the connection ----------------------------------------------------------------------------------------------
+
+    def announce_drain(self, reconnect_after_ms: int) -> None:
+        self.ws.send_text(encode(Draining(reconnect_after_ms=reconnect_after_ms)))
+
+    def send_error(self, event: ErrorEvent) -> None:
+        self.ws.send_text(encode(event))
+
+    async def _converse(self) -> None:
+        try:
+            with trio.move_on_after(self.s.config.limits.authenticate_seconds) as deadline:
+                await self._open()
+            if deadline.cancelled_caught:
+                known = self.principal is not None
+                self.ws.close(CloseCode.PROTOCOL_MISUSE if known else CloseCode.NOT_AUTHENTICATED, "no hello in time")
+            elif self._attachment is None:
+                return
+            while True:
+                message = await self.ws.receive()
+                try:
+                    await self._handle(await self.decode(message))
+                except CsgateError as error:
+                    self._tell_or_refuse(error)
+        finally:
+            if self._watch is not None:
+                self.s.expiry.stop(self._watch)
+            if self._attachment is not None:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+                    await self._attachment.detach()
+
+    async def _open(self) -> None:
+        """Waits for a hello that can be granted. A wrong one costs nothing but its error until the deadline."""
+        try:
+            principal = await self.principal_of_handshake()
+        except Unauthorized as error:
+            self.refuse(error)
+            return
+        while self._attachment is None and not self.ws.closed:
+            message = await self.ws.receive()
+            try:
+                envelope = await self.decode(message)
+                if isinstance(envelope, Hello):
+                    await self._hello(envelope, principal)
+                elif isinstance(envelope, Ping):
+                    self.ws.send_text(encode(Pong(t=envelope.t)))
+                else:
+                    raise BadEnvelope(public="Say hello first.", public_zh="请先发送 hello。")
+            except (Unauthorized, Overloaded) as error:
+                self.refuse(error, CloseCode.TRY_AGAIN_LATER if isinstance(error, Overloaded) else None)
+                return
+            except CsgateError as error:
+                self.tell(error)
+
+    async def _hello(self, hello: Hello, principal: Principal | None) -> None:
+        self.language = "zh" if (hello.locale or "").lower().startswith("zh") else "en"
+        if principal is None:
+            if hello.token is None:
+                raise Unauthorized("hello without a token")
+            principal = await self.s.auth.verify(hello.token, now=self.s.now())
+        if self.principal is None:
+            self.admit(principal)
+        attachment = await self.s.conversations.attach(
+            principal,
+            self,
+            conversation=hello.conversation,
+            epoch=hello.epoch,
+            offset=hello.offset,
+            locale=hello.locale,
+        )
+        self._attachment = attachment
+        self._watch = self.s.expiry.add(self, principal.expires_at)
+        limits = self.s.config.limits
+        self.ws.send_text(
+            encode(
+                Welcome(
+                    conversation=attachment.conversation,
+                    epoch=attachment.epoch,
+                    offset=attachment.offset,
+                    recovered=attachment.recovered,
+                    limits={
+                        "max_message_bytes": limits.max_message_bytes,
+                        "max_text_chars": limits.max_text_chars,
+                        "max_pixels": self.s.config.inference.max_pixels,
+                    },
+                    nodes=tuple(self.s.nodes()),
+                    engine=self.s.engine(),
+                )
+            )
+        )
+        if hello.conversation is not None:
+            self.ws.send_text(encode(History(events=attachment.history)))
+        if attachment.snapshot is not None:
+            self.ws.send_text(encode(attachment.snapshot))
+        held, self._held = self._held or [], None
+        for event in held:
+            self.ws.send_text(encode(event))
+
+    async def _handle(self, envelope: ClientEnvelope) -> None:
+        attachment = self._attachment
+        assert attachment is not None
+        match envelope:
+            case Message(id=message_id, text=text, picture=picture):
+                assert message_id is not None
+                try:
+                    self.check_rate(picture)
+                    await attachment.submit(message_id, text, picture)
+                except CsgateError as error:
+                    self.tell(error, message_id)
+            case Cancel():
+                attachment.cancel(envelope.id)
+            case Typing():
+                attachment.typing(envelope.on)
+            case Rate():
+                self.check_rate(None)
+                await attachment.rate(envelope.reply, envelope.score, envelope.comment)
+            case Handoff():
+                self.check_rate(None)
+                await attachment.handoff(envelope.reason)
+            case Refresh():
+                await self._refresh(envelope.token)
+            case Ping():
+                self.ws.send_text(encode(Pong(t=envelope.t)))
+            case Hello():
+                raise BadEnvelope(
+                    public="This connection has said hello already.", public_zh="该连接已经发送过 hello。"
+                )
+            case _:
+                assert_never(envelope)
+
+    async def _refresh(self, token: str) -> None:
+        assert self.principal is not None
+        principal = await self.s.auth.verify(token, now=self.s.now())
+        if principal.owner != self.principal.owner or principal.role != self.principal.role:
+            raise Forbidden("a refresh with somebody else's token")
+        self.principal = principal
+        if self._watch is not None:
+            self.s.expiry.stop(self._watch)
+        self._watch = self.s.expiry.add(self, principal.expires_at)
+
+    def _tell_or_refuse(self, error: CsgateError) -> None:
+        """A wrong token ends the connection; anything else wrong in a message costs only that message."""
+        if isinstance(error, Unauthorized):
+            self.refuse(error)
+        else:
+            self.tell(error)

@@ -1,0 +1,224 @@
+"""The node: everything one process owns, opened and closed in order.
+
+``async with open_node(...)`` opens the engine, the conversations and the listeners; leaving the block drains: the
+readiness probe fails, clients are told to move, what was acknowledged is answered, connections are closed with 4001.
+"""
+
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from csgate.auth import Authenticator, open_authenticator
+from csgate.config import Config
+from csgate.dialog import Dialog, load_pack
+from csgate.errors import CloseCode, ConfigError
+from csgate.gateway.address import parse_networks
+from csgate.gateway.admission import Buckets, Places
+from csgate.gateway.chat import BAD_MESSAGES_BURST, BAD_MESSAGES_PER_S, ChatServices
+from csgate.gateway.chat_door import ChatDoor
+from csgate.gateway.door import Door, Readiness
+from csgate.gateway.expiry import ExpiryWatch
+from csgate.gateway.http import build_app, build_operator_app
+from csgate.gateway.http_stream import HttpSide, server_tls_context
+from csgate.gateway.listener import Listener
+from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
+from csgate.inference import Engine, open_engine
+from csgate.session import Conversations, MemoryStore, open_conversations
+from csgate.telemetry import Telemetry
+
+RECONNECT_AFTER_MS: Final = 1_000
+
+
+@dataclass(slots=True)
+class _Phase:
+    """Where in its life the node is; the readiness probe reads it."""
+
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that serves. Addresses are (host, port) as bound."""
+
+    address: tuple[str, int]
+    operator_address: tuple[str, int] | None
+    engine: Engine
+    conversations: Conversations
+    auth: Authenticator
+    readiness: Callable[[], Readiness]
+
+
+@asynccontextmanager
+async def open_node(
+    config: Config, telemetry: Telemetry, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[Node]:
+    """Opens a node and yields it when it is ready for traffic; drains it on the way out.
+
+    Raises:
+        ConfigError: a setting, model or dialog pack cannot be used, or an address cannot be bound.
+    """
+    pack = load_pack(config.dialog.pack)
+    trusted = parse_networks(config.server.trusted_proxies)
+    tls = None
+    if config.server.tls_certificate is not None:
+        try:
+            key = config.server.tls_key
+            tls = server_tls_context(str(config.server.tls_certificate), str(key) if key else None)
+        except OSError as error:
+            raise ConfigError(f"server.tls_certificate or tls_key cannot be used: {error}.") from error
+    async with (
+        open_authenticator(config.auth, config.server.data_dir) as auth,
+        open_engine(config.inference, telemetry) as engine,
+    ):
+        dialog = Dialog(pack, engine, config.dialog, telemetry)
+        async with open_conversations(
+            MemoryStore(config.session), dialog.answer, config.session, telemetry
+        ) as conversations:
+            async with _listen(config, telemetry, auth, engine, conversations, trusted, tls, now) as node:
+                yield node
+
+
+@asynccontextmanager
+async def _listen(
+    config: Config,
+    telemetry: Telemetry,
+    auth: Authenticator,
+    engine: Engine,
+    conversations: Conversations,
+    trusted: Any,
+    tls: Any,
+    now: Callable[[], float],
+) -> AsyncIterator[Node]:
+    limits = config.limits
+    phase = _Phase()
+    engine_info = msgspec.to_builtins(engine.info)
+    clock = trio.current_time
+
+    def readiness() -> Readiness:
+        reasons = ("this node is draining",) if phase.draining else ()
+        return Readiness(not reasons, reasons, engine_info)
+
+    places = Places(limits.connections, limits.connections_per_address, limits.connections_per_principal)
+    expiry = ExpiryWatch(now)
+    services = ChatServices(
+        config=config,
+        auth=auth,
+        conversations=conversations,
+        telemetry=telemetry,
+        places=places,
+        expiry=expiry,
+        messages=Buckets(limits.messages_per_second, limits.messages_burst, clock),
+        picture_bytes=Buckets(limits.picture_bytes_per_second, limits.picture_bytes_burst, clock),
+        misuse=Buckets(BAD_MESSAGES_PER_S, BAD_MESSAGES_BURST, clock),
+        settings=WebSocketSettings.from_limits(limits),
+        budget=ReceiveBudget(limits.receive_budget_bytes),
+        engine=lambda: engine_info,
+        nodes=lambda: (),
+        now=now,
+    )
+    guests = Buckets(limits.guests_per_minute / 60.0, limits.guests_per_minute, clock)
+    requests = Buckets(limits.requests_per_second, limits.requests_per_second * 2, clock)
+    door = Door(
+        config=config,
+        auth=auth,
+        telemetry=telemetry,
+        trusted=trusted,
+        readiness=readiness,
+        allow_guest=guests.allow,
+        allow_request=requests.allow,
+        now=now,
+    )
+    chat = ChatDoor(services)
+    public = Listener(
+        {"/ws": chat},
+        HttpSide(build_app(door), limits.head_bytes),
+        limits,
+        telemetry,
+        places=places,
+        trusted=trusted,
+        tls=tls,
+    )
+    async with trio.open_nursery() as nursery, trio.open_nursery() as connections:
+        nursery.start_soon(expiry.run)
+        bind = partial(_bind, nursery, connections, config.server.backlog)
+        address = await bind(public, config.server.host, config.server.port)
+        operator_address = None
+        if config.server.operator_port is not None:
+            operator = Listener({}, HttpSide(build_operator_app(door), limits.head_bytes), limits, telemetry)
+            operator_address = await bind(
+                operator, config.server.operator_host or config.server.host, config.server.operator_port
+            )
+        telemetry.log.info("listening", host=address[0], port=address[1], tls=tls is not None, engine=engine_info)
+        try:
+            yield Node(address, operator_address, engine, conversations, auth, readiness)
+            phase.draining = True
+            await _drain(services, chat, config.server.drain_seconds)
+        finally:
+            connections.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+
+
+async def _bind(
+    nursery: trio.Nursery, connections: trio.Nursery, backlog: int, listener: Listener, host: str, port: int
+) -> tuple[str, int]:
+    serve = partial(listener.serve, host, port, backlog=backlog, handler_nursery=connections)
+    try:
+        bound: tuple[str, int] = await nursery.start(serve)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port."
+        ) from error
+    return bound
+
+
+async def _drain(services: ChatServices, chat: ChatDoor, drain_seconds: float) -> None:
+    """Finishes what was begun: within ``drain_seconds`` the answers, then within a little more the close handshakes."""
+    log = services.telemetry.log
+    log.info("draining", connections=len(services.live), seconds=drain_seconds)
+    chat.close()
+    services.conversations.begin_drain()
+    for connection in services.live:
+        connection.announce_drain(RECONNECT_AFTER_MS)
+    with trio.move_on_after(drain_seconds) as scope:
+        await services.conversations.drained()
+    if scope.cancelled_caught:
+        log.warning("drain_incomplete", seconds=drain_seconds)
+    for connection in services.live:
+        connection.ws.close(CloseCode.DRAINING, "draining")
+    with trio.move_on_after(services.config.limits.close_seconds + 1.0):
+        await services.live.empty()
+    log.info("drained", connections=len(services.live))
+
+
+async def run_node(
+    config: Config,
+    telemetry: Telemetry,
+    *,
+    task_status: trio.TaskStatus[Node] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. A second signal ends the drain at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                stop = trio.Event()
+
+                async def listen() -> None:
+                    async for number in signals:
+                        telemetry.log.info("signal", signal=signal.Signals(number).name)
+                        if stop.is_set():
+                            scope.cancel()
+                            return
+                        stop.set()
+
+                nursery.start_soon(listen)
+                async with open_node(config, telemetry) as node:
+                    task_status.started(node)
+                    await stop.wait()
+                nursery.cancel_scope.cancel()
