@@ -78,7 +78,8 @@ class RequestSplitter:
         trailing = bytes(self._parser.trailing_data[0])
         self._release(passed, len(self._held) - len(trailing))
         self._parser = self._fresh_parser()
-        self._parser.receive_data(trailing)
+        if trailing:  # to h11, no bytes mean the end
+            self._parser.receive_data(trailing)
 
     def _release(self, passed: bytearray, count: int) -> None:
         passed += self._held[:count]
