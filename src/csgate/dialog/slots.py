@@ -1,0 +1,255 @@
+"""What a message names: order number, amount, e-mail address, date, telephone number; found by rules.
+
+Every pattern is a plain scan: each repetition has an upper bound, none is nested in another that could match the same
+characters, and most can only start where a word starts. So the time is linear in the length of the text whatever it
+holds; about 0.1 ms for a usual message.
+
+A rule claims the characters that it matched, and later rules leave those alone. The order of the rules is therefore
+their priority: what can be nothing else comes first, a bare run of digits last.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+SlotName = Literal["order_number", "amount", "email", "date", "phone"]
+SLOT_NAMES: Final[tuple[SlotName, ...]] = get_args(SlotName)
+
+MAX_ORDER_CHARS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """``text[start:end]`` names a ``name``. ``sure`` where the words around it or its shape leave no doubt."""
+
+    name: SlotName
+    value: str
+    start: int
+    end: int
+    sure: bool = True
+
+
+# Full-width forms become ASCII one for one, so that offsets hold.
+_NARROW: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    0x3000: 0x20,
+    0xFFE5: 0xA5,
+    0xFFE1: 0xA3,
+    0x201C: 0x22,
+    0x201D: 0x22,
+    0x2010: 0x2D,
+    0x2011: 0x2D,
+    0x2012: 0x2D,
+    0x2013: 0x2D,
+}
+
+_TOKEN: Final = (
+    r"(?=[A-Za-z-]{0,8}[0-9])(?P<value>[A-Za-z0-9](?:[A-Za-z0-9]|[-_](?=[A-Za-z0-9])){1,"
+    + str(MAX_ORDER_CHARS - 1)
+    + r"})(?![A-Za-z0-9])"
+)
+_UNIT: Final = (
+    r"(?!\s?(?:units?|pieces?|pcs|items?|times|days?|hours?|weeks?|months?|years?|people|dollars?|bucks|euros?|yuan"
+    r"|kg|grams?|[%件个個双雙套箱盒瓶天年月日号号小元块塊次人斤克]))"
+)
+
+_EMAIL: Final = re.compile(
+    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}(?![A-Za-z0-9])"
+)
+
+_NUMBER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,3}|[0-9]{1,9})(?:\.[0-9]{1,2})?(?![0-9])"
+_AMOUNT: Final = (
+    re.compile(
+        r"(?<![A-Za-z0-9])(?:(?:US|HK|NT|CA|AU|[AC])?\$|[€£¥]|(?:USD|EUR|GBP|CNY|RMB|JPY)(?![A-Za-z])) ?" + _NUMBER,
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?<![A-Za-z0-9.,#-])" + _NUMBER + r" ?"
+        r"(?:(?:usd|eur|gbp|cny|rmb|jpy|dollars?|bucks|euros?|yuan)(?![A-Za-z])|[€£]|\$(?! ?[0-9])"
+        r"|元|人民币|人民幣|美元|美金|欧元|英镑|[块塊](?:钱|錢)|[块塊](?![手电電板屏表蛋布地石]))",
+        re.IGNORECASE,
+    ),
+    re.compile(r"[一二两三四五六七八九十百千万]{1,9}(?:元|[块塊](?:钱|錢))(?![旦宵])"),
+)
+
+_MONTH: Final = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)"
+)
+_DAY: Final = r"(?:0?[1-9]|[12][0-9]|3[01])(?:st|nd|rd|th)?"
+_WEEKDAY: Final = (
+    r"(?:mon(?:day)?|tue(?:s(?:day)?)?|wed(?:nesday)?|thu(?:rs(?:day)?)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?)"
+)
+_COUNT: Final = r"(?:[0-9]{1,3}|an?|one|two|three|four|five|six|seven|eight|nine|ten|(?:a )?few|(?:a )?couple(?: of)?)"
+_COUNT_ZH: Final = r"(?:[0-9]{1,3}|[一二两兩三四五六七八九十半几幾]{1,3})"
+_DATE: Final = (
+    re.compile(
+        r"(?<![0-9A-Za-z./-])(?:19|20)[0-9]{2}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12][0-9]|3[01])(?![0-9/-])"
+    ),
+    re.compile(
+        r"(?<![0-9A-Za-z./-])(?:0?[1-9]|[12][0-9]|3[01])([/.])(?:0?[1-9]|[12][0-9]|3[01])\1(?:19|20)?[0-9]{2}(?![0-9/-])"
+    ),
+    re.compile(
+        r"(?:(?:19|20)[0-9]{2} ?年 ?)?(?<![0-9])(?:0?[1-9]|1[0-2]) ?月 ?(?:0?[1-9]|[12][0-9]|3[01]) ?[日号號]?(?![0-9])"
+    ),
+    re.compile(
+        r"(?<![A-Za-z])" + _MONTH + r"\.? " + _DAY + r"(?:,? (?:19|20)[0-9]{2})?(?![0-9A-Za-z])",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?<![0-9A-Za-z])" + _DAY + r"(?: of)? " + _MONTH + r"(?:,? (?:19|20)[0-9]{2})?(?![0-9A-Za-z])",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?<![A-Za-z])(?:the day (?:before yesterday|after tomorrow)|yesterday|today|tomorrow|tonight"
+        r"|(?:last|next|this) (?:week(?:end)?|month|year|night|" + _WEEKDAY + r")|on " + _WEEKDAY + r")(?![A-Za-z])",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?<![0-9A-Za-z])(?:in )?" + _COUNT + r" (?:hours?|days?|weeks?|months?|years?)(?: ago| later)(?![A-Za-z])"
+        r"|(?<![A-Za-z])(?:in|within) " + _COUNT + r" (?:hours?|days?|weeks?|months?)(?![A-Za-z])",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"大前天|大后天|前天|昨天|昨晚|今天|今晚|明天|后天|後天"
+        r"|(?:上上|上|这|這|本|下下|下)(?:个|個)?(?:周|週|星期|礼拜|禮拜)(?:[一二三四五六日天末])?|(?:周|週|星期|礼拜)[一二三四五六日天末]"
+        r"|(?:上|这|這|本|下)(?:个|個)?月(?:底|初)?"
+    ),
+    re.compile(_COUNT_ZH + r" ?(?:个|個)?(?:天|日|周|週|星期|礼拜|月|年|小时)(?:以|之)?(?:前|后|後|内|內)"),
+)
+# "order 20240115" is an order: so compact dates come after the orders that say that they are.
+_COMPACT_DATE: Final = re.compile(
+    r"(?<![0-9A-Za-z-])20[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?![0-9A-Za-z-])"
+)
+
+# Numbers that say that they are something else; claimed, so that no later rule takes them for an order.
+_OTHER: Final = re.compile(
+    r"(?:(?<![A-Za-z])(?:tracking|waybill|zip|post(?:al)?|invoice|card|account|verification|security|model|coupon|promo)"
+    r"(?: ?(?:code|number|no\.?|id|#))?|(?<![A-Za-z])(?:postcode|zipcode|sku|otp|pin)"
+    r"|(?:快递|快遞|物流|运|運)(?:单号|單號|单|單)|邮编|郵編|邮政编码|验证码|驗證碼|卡号|卡號|发票号码?|(?:商品|产品)(?:编号|号)|货号|型号|优惠码)"
+    r"[ :=#是为為]{0,4}(?:is )?" + _TOKEN,
+    re.IGNORECASE,
+)
+_ORDER_LED: Final = (
+    re.compile(
+        r"(?<![A-Za-z])(?:order|purchase)s?(?![A-Za-z])"
+        r"(?:[ _]{0,2}(?:(?:no\.?|nr\.?|num(?:ber)?\.?|id|code|ref(?:erence)?\.?|is|was|with)(?![A-Za-z])"
+        r"|[#№:=('\"-])){0,4}"
+        r"[ _]{0,3}" + _TOKEN + _UNIT,
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?:订单|訂單)(?:编号|編號|号码|號碼|号|號)?[ :=#是为為叫('\"-]{0,4}" + _TOKEN + _UNIT,
+    ),
+    re.compile(r"(?:单号|單號|单子|编号|編號)[ :=#是为為叫('\"-]{0,4}" + _TOKEN + _UNIT),
+)
+_ORDER_HASH: Final = re.compile(r"(?<![A-Za-z0-9&])[#№] ?" + _TOKEN)
+_ORDER_SHAPE: Final = re.compile(
+    r"(?<![A-Za-z0-9_-])(?P<value>(?:ORD(?:ER)?|PO|SO)[-_]?[0-9]{3,20}(?:-[0-9]{1,10})?|[0-9]{3}-[0-9]{7}-[0-9]{7})(?![A-Za-z0-9_-])",
+    re.IGNORECASE,
+)
+_ORDER_LETTERS: Final = re.compile(
+    r"(?<![A-Za-z0-9_-])(?!(?:COVID|ISO|UTF|RTX|GTX|HDMI|USB|MP|IP|SPF|GB|TB)-?[0-9])"
+    r"(?P<value>[A-Z]{1,5}-?[0-9]{4,20})(?![A-Za-z0-9_-])"
+)
+_ORDER_DIGITS: Final = re.compile(r"(?<![A-Za-z0-9.,:/@_+-])(?P<value>[0-9]{5,20})(?![A-Za-z0-9@_]|[.,:/-][0-9])")
+_ORDER_ALONE: Final = re.compile(r"[ #№:\"'(]{0,4}(?P<value>[A-Za-z]{0,5}[-_]?[0-9]{4,24})[ .,!?。\"')]{0,4}")
+
+_PHONE: Final = (
+    re.compile(r"(?<![0-9A-Za-z])(?:\+?86[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}(?![0-9A-Za-z])"),
+    re.compile(r"(?<![0-9A-Za-z])\+[1-9][0-9 ()-]{6,20}[0-9](?![0-9A-Za-z])"),
+    re.compile(r"(?<![0-9A-Za-z(])(?:\([0-9]{3}\) ?|[0-9]{3}[ .-])[0-9]{3}[.-][0-9]{4}(?![0-9A-Za-z-])"),
+    re.compile(r"(?<![0-9A-Za-z-])(?:400-[0-9]{3,4}-[0-9]{3,4}|0[0-9]{2,3}-[0-9]{7,8})(?![0-9A-Za-z-])"),
+)
+_CARD: Final = re.compile(r"(?<![0-9A-Za-z-])[3-6][0-9]{3}(?:[ -]?[0-9]{4}){3}(?![0-9A-Za-z])")
+
+_Found = Iterator[tuple[int, int, str]]
+
+
+def _whole(patterns: Iterable[re.Pattern[str]], text: str) -> _Found:
+    for pattern in patterns:
+        for match in pattern.finditer(text):
+            yield match.start(), match.end(), match.group()
+
+
+def _value(patterns: Iterable[re.Pattern[str]], text: str, least_digits: int) -> _Found:
+    for pattern in patterns:
+        for match in pattern.finditer(text):
+            if _digits(match["value"]) >= least_digits:
+                yield match.start("value"), match.end("value"), match["value"]
+
+
+def _digits(text: str) -> int:
+    return sum(map(str.isdigit, text))
+
+
+def _luhn(number: str) -> bool:
+    """Whether ``number`` has the check digit of payment cards (ISO/IEC 7812-1, annex B)."""
+    doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(number))]
+    return sum(digit - 9 if digit > 9 else digit for digit in doubled) % 10 == 0
+
+
+def _cards(text: str) -> _Found:
+    """Payment cards: claimed and never repeated to anybody."""
+    for start, end, value in _whole((_CARD,), text):
+        if _luhn(re.sub("[ -]", "", value)):
+            yield start, end, value
+
+
+def _phones(text: str) -> _Found:
+    for start, end, value in _whole(_PHONE, text):
+        if 8 <= _digits(value) <= 15:
+            yield start, end, value
+
+
+_Rule = tuple[SlotName | None, bool, Callable[[str], _Found]]
+_RULES: Final[Sequence[_Rule]] = (
+    ("email", True, lambda text: _whole((_EMAIL,), text)),
+    ("date", True, lambda text: _whole(_DATE, text)),
+    ("amount", True, lambda text: _whole(_AMOUNT, text)),
+    (None, True, lambda text: _value((_OTHER,), text, 3)),
+    ("order_number", True, lambda text: _value(_ORDER_LED, text, 3)),
+    ("order_number", True, lambda text: _value((_ORDER_HASH,), text, 2)),
+    ("order_number", True, lambda text: _value((_ORDER_SHAPE,), text, 3)),
+    (None, True, _cards),
+    ("phone", True, _phones),
+    ("date", True, lambda text: _whole((_COMPACT_DATE,), text)),
+    ("order_number", False, lambda text: _value((_ORDER_LETTERS, _ORDER_DIGITS), text, 4)),
+)
+
+
+def find_slots(text: str) -> tuple[Slot, ...]:
+    """Everything in ``text`` that a rule knows, in order of place, never overlapping.
+
+    ``value`` is the text itself with full-width characters made narrow.
+    """
+    narrow = text.translate(_NARROW)
+    alone = _ORDER_ALONE.fullmatch(narrow)
+    taken = bytearray(len(narrow))
+    found: list[Slot] = []
+    for name, sure, rule in _RULES:
+        for start, end, value in rule(narrow):
+            if not any(taken[start:end]):
+                taken[start:end] = b"\x01" * (end - start)
+                if name is not None:
+                    found.append(Slot(name, value, start, end, sure or alone is not None))
+    if alone is not None and not any(taken):
+        found.append(Slot("order_number", alone["value"], alone.start("value"), alone.end("value")))
+    return tuple(sorted(found, key=lambda slot: slot.start))
+
+
+def best_slots(slots: Iterable[Slot]) -> Mapping[SlotName, Slot]:
+    """One slot a name: the first sure one, or else the first."""
+    best: dict[SlotName, Slot] = {}
+    for slot in slots:
+        if slot.name not in best or (slot.sure and not best[slot.name].sure):
+            best[slot.name] = slot
+    return best
+
+
+def words_beside(text: str, slots: Iterable[Slot]) -> int:
+    """How many letters ``text`` has outside ``slots``: few, and the message is little more than its slots."""
+    marked = bytearray(len(text))
+    for slot in slots:
+        marked[slot.start : slot.end] = b"\x01" * (slot.end - slot.start)
+    return sum(1 for index, sign in enumerate(text) if not marked[index] and sign.isalpha())
