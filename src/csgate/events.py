@@ -64,6 +64,18 @@ class Tag(msgspec.Struct, frozen=True):
     score: float
 
 
+def _no_timing() -> dict[str, float]:
+    return {}
+
+
+def _no_replies() -> tuple[str, ...]:
+    return ()
+
+
+def _markdown() -> Literal["markdown"]:
+    return "markdown"
+
+
 # --- Events of the conversation log: each has an offset -------------------------------------------------------------
 
 
@@ -76,8 +88,12 @@ class MessageEvent(msgspec.Struct, frozen=True, tag="message", omit_defaults=Tru
     image_url: str | None = None
 
 
-class ReplyEvent(msgspec.Struct, frozen=True, tag="reply"):
-    """The final answer to message ``id``. ``timing`` is milliseconds by stage."""
+class ReplyEvent(msgspec.Struct, frozen=True, tag="reply", omit_defaults=True):
+    """The final answer to message ``id``. ``timing`` is milliseconds by stage.
+
+    Only ``image_url`` and ``stopped`` may be left out of the JSON. The other defaults are made by a factory, which
+    ``omit_defaults`` takes for a value worth telling.
+    """
 
     id: str
     offset: int
@@ -88,9 +104,9 @@ class ReplyEvent(msgspec.Struct, frozen=True, tag="reply"):
     analysis: str
     source: str
     timestamp: str
-    timing: dict[str, float] = {}
-    quick_replies: tuple[str, ...] = ()
-    format: Literal["markdown"] = "markdown"
+    timing: dict[str, float] = msgspec.field(default_factory=_no_timing)
+    quick_replies: tuple[str, ...] = msgspec.field(default_factory=_no_replies)
+    format: Literal["markdown"] = msgspec.field(default_factory=_markdown)
     image_url: str | None = None
     stopped: bool = False
 

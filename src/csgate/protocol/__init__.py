@@ -1,0 +1,52 @@
+"""The chat protocol, version 1: JSON text frames and binary frames to and from typed structs. Sans-IO."""
+
+from csgate.protocol.client import (
+    MAX_ID_CHARS,
+    Cancel,
+    ClientEnvelope,
+    Handoff,
+    Hello,
+    Message,
+    Ping,
+    Rate,
+    Refresh,
+    Typing,
+)
+from csgate.protocol.decode import decode_binary, decode_text, readable_id
+from csgate.protocol.encode import SimpleFormat, encode, encode_simple, error_event
+from csgate.protocol.schema import schemas
+from csgate.protocol.server import (
+    Draining,
+    History,
+    Pong,
+    ServerEnvelope,
+    TokenExpiring,
+    Welcome,
+)
+
+__all__ = [
+    "MAX_ID_CHARS",
+    "Cancel",
+    "ClientEnvelope",
+    "Draining",
+    "Handoff",
+    "Hello",
+    "History",
+    "Message",
+    "Ping",
+    "Pong",
+    "Rate",
+    "Refresh",
+    "ServerEnvelope",
+    "SimpleFormat",
+    "TokenExpiring",
+    "Typing",
+    "Welcome",
+    "decode_binary",
+    "decode_text",
+    "encode",
+    "encode_simple",
+    "error_event",
+    "readable_id",
+    "schemas",
+]
