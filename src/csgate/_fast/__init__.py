@@ -1,0 +1,59 @@
+"""The native core: unmasking, UTF-8 and Base64 checks, tensor preparation, each with a pure reference.
+
+``CSGATE_FAST`` chooses at import: ``auto`` (the default: native where it was built, else pure), ``native`` (or fail),
+``pure``. ``IMPLEMENTATION`` says which one it became, ``SIMD`` which instruction set its kernels use: ``avx2``,
+``ssse3``, ``neon``, ``scalar``, or ``none`` for pure. ``CSGATE_FAST_SIMD`` forces a level, for tests.
+"""
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from csgate._fast.data_url import strip_data_url
+from csgate._fast.errors import Base64Error
+
+_wanted = os.environ.get("CSGATE_FAST", "auto")
+if _wanted not in ("auto", "native", "pure"):
+    raise ImportError(f"CSGATE_FAST is {_wanted!r}; it may be auto, native or pure")
+
+_implementation = "pure"
+_simd = "none"
+if TYPE_CHECKING:
+    from csgate._fast.pure import Utf8Validator, base64_bytes, base64_decode, base64_decoded_size, unmask, utf8_valid
+else:
+    if _wanted != "pure":
+        try:
+            from csgate._fast import native as _chosen
+        except ImportError as absent:
+            if _wanted == "native":
+                raise ImportError(
+                    "CSGATE_FAST=native, but the native core was not built; install csgate where a C compiler is"
+                ) from absent
+        else:
+            _implementation = "native"
+            if "CSGATE_FAST_SIMD" in os.environ:
+                _chosen.select_simd(os.environ["CSGATE_FAST_SIMD"])
+            _simd = _chosen.simd()
+    if _implementation == "pure":
+        from csgate._fast import pure as _chosen
+    Utf8Validator = _chosen.Utf8Validator
+    base64_bytes = _chosen.base64_bytes
+    base64_decode = _chosen.base64_decode
+    base64_decoded_size = _chosen.base64_decoded_size
+    unmask = _chosen.unmask
+    utf8_valid = _chosen.utf8_valid
+
+IMPLEMENTATION: Final[str] = _implementation
+SIMD: Final[str] = _simd
+
+__all__ = [
+    "IMPLEMENTATION",
+    "SIMD",
+    "Base64Error",
+    "Utf8Validator",
+    "base64_bytes",
+    "base64_decode",
+    "base64_decoded_size",
+    "strip_data_url",
+    "unmask",
+    "utf8_valid",
+]
