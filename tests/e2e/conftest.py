@@ -1,4 +1,4 @@
-"""Real servers for end-to-end tests: ``csgate serve`` as a process of its own, on a free port, with the shipped models."""
+"""Real servers for end-to-end tests: ``csgate serve`` as a process of its own, with the shipped models."""
 
 import json
 import os

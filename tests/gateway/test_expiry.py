@@ -1,4 +1,3 @@
-import pytest
 import trio
 
 from csgate.gateway.expiry import ExpiryWatch

@@ -24,7 +24,7 @@ from csgate.errors import (
     TooLarge,
     Unauthorized,
 )
-from csgate.events import ErrorEvent, Picture, Principal
+from csgate.events import ErrorEvent, Language, Picture, Principal
 from csgate.gateway.admission import Buckets, Places
 from csgate.gateway.expiry import ExpiryWatch
 from csgate.gateway.listener import Upgrade
@@ -34,9 +34,10 @@ from csgate.gateway.websocket import (
     TextMessage,
     TooLargeMessage,
     WebSocket,
+    WebSocketClosed,
     WebSocketSettings,
 )
-from csgate.protocol import ClientEnvelope, decode_binary, decode_text, error_event
+from csgate.protocol import ClientEnvelope, decode_binary, decode_text, error_event, readable_id
 from csgate.session import Conversations
 from csgate.telemetry import Telemetry
 
@@ -109,7 +110,7 @@ class Chat:
         self.s = services
         self._upgrade = upgrade
         self.id = secrets.token_hex(6)
-        self.language = "en"
+        self.language: Language = "en"
         self.principal: Principal | None = None
 
     async def run(self) -> None:
@@ -121,6 +122,8 @@ class Chat:
         self.s.live.add(self)
         try:
             await self._converse()
+        except WebSocketClosed:
+            pass  # how every conversation ends
         except Exception as error:  # the one broad net of a connection
             if not isinstance(error, CsgateError):
                 ref = secrets.token_hex(6)
@@ -199,6 +202,14 @@ class Chat:
             case BinaryMessage():
                 metrics.messages.labels("binary").inc()
                 return decode_binary(message.data, simple=self.simple, **options)
+
+    def id_in(self, message: TextMessage | BinaryMessage | TooLargeMessage) -> str | None:
+        """The id that a refused message names, so that its error can name it too."""
+        match message:
+            case TextMessage() | BinaryMessage() if len(message.data) <= THREAD_DECODE_BYTES:
+                return readable_id(message.data, binary=isinstance(message, BinaryMessage))
+            case _:
+                return None
 
     def check_rate(self, picture: Picture | None) -> None:
         """Takes one message, and the picture's bytes, from the principal's buckets.

@@ -38,7 +38,7 @@ class ChatSimple(Chat):
 
     def deliver(self, event: Event) -> None:
         """Keeps final events; everything else has no place in this mode."""
-        if isinstance(event, ReplyEvent | ErrorEvent) and event.id in self._slots:
+        if isinstance(event, ReplyEvent | ErrorEvent) and event.id is not None and event.id in self._slots:
             self._slots[event.id] = event
             self._flush()
 
@@ -52,7 +52,7 @@ class ChatSimple(Chat):
         self.refuse(Expired())
 
     def send_error(self, event: ErrorEvent) -> None:
-        if event.id in self._slots:
+        if event.id is not None and event.id in self._slots:
             self._slots[event.id] = event
             self._flush()
         else:

@@ -90,8 +90,10 @@ class ChatV1(Chat):
                 message = await self.ws.receive()
                 try:
                     await self._handle(await self.decode(message))
+                except Unauthorized as error:
+                    self.refuse(error)
                 except CsgateError as error:
-                    self._tell_or_refuse(error)
+                    self.tell(error, self.id_in(message))
         finally:
             if self._watch is not None:
                 self.s.expiry.stop(self._watch)
@@ -120,7 +122,7 @@ class ChatV1(Chat):
                 self.refuse(error, CloseCode.TRY_AGAIN_LATER if isinstance(error, Overloaded) else None)
                 return
             except CsgateError as error:
-                self.tell(error)
+                self.tell(error, self.id_in(message))
 
     async def _hello(self, hello: Hello, principal: Principal | None) -> None:
         self.language = "zh" if (hello.locale or "").lower().startswith("zh") else "en"
@@ -172,11 +174,8 @@ class ChatV1(Chat):
         match envelope:
             case Message(id=message_id, text=text, picture=picture):
                 assert message_id is not None
-                try:
-                    self.check_rate(picture)
-                    await attachment.submit(message_id, text, picture)
-                except CsgateError as error:
-                    self.tell(error, message_id)
+                self.check_rate(picture)
+                await attachment.submit(message_id, text, picture)
             case Cancel():
                 attachment.cancel(envelope.id)
             case Typing():
@@ -207,10 +206,3 @@ class ChatV1(Chat):
         if self._watch is not None:
             self.s.expiry.stop(self._watch)
         self._watch = self.s.expiry.add(self, principal.expires_at)
-
-    def _tell_or_refuse(self, error: CsgateError) -> None:
-        """A wrong token ends the connection; anything else wrong in a message costs only that message."""
-        if isinstance(error, Unauthorized):
-            self.refuse(error)
-        else:
-            self.tell(error)

@@ -124,7 +124,7 @@ class _GuardedStream:
         self._scope.cancel()
 
 
-def plain_response(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
+def plain_response(status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
     """A whole HTTP/1.1 response that closes the connection, for what never reaches the HTTP stack."""
     body = (text + "\n").encode()
     lines = [
@@ -132,7 +132,7 @@ def plain_response(status: int, text: str, headers: tuple[tuple[str, str], ...] 
         "content-type: text/plain; charset=utf-8",
         f"content-length: {len(body)}",
         "connection: close",
-        *(f"{name}: {value}" for name, value in headers),
+        *(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in headers),
     ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 

@@ -148,7 +148,7 @@ class Listener:
                 await self._upgrade(stream, splitter.upgrade, splitter.rest, peer)
         except Overloaded as error:
             self._telemetry.metrics.refused.labels("overloaded").inc()
-            await self._answer(stream, 503, error.text(), (("retry-after", "5"),))
+            await self._answer(stream, 503, error.text(), ((b"retry-after", b"5"),))
         finally:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await stream.aclose()
@@ -187,7 +187,7 @@ class Listener:
         return client_address(peer, [value for name, value in headers if name == b"x-forwarded-for"], self._trusted)
 
     async def _answer(
-        self, stream: trio.abc.Stream, status: int, text: str, headers: Sequence[tuple[str, str]] = ()
+        self, stream: trio.abc.Stream, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
         """Writes a whole response, then waits a little for the peer to stop, so that it is read and not reset."""
         with trio.move_on_after(CLOSE_S), suppress(trio.BrokenResourceError):
