@@ -1,0 +1,35 @@
+"""Conversations: the log with its offsets, open turns, and who is attached.
+
+``open_conversations`` owns the nursery; each conversation with work pending has one actor task in it, and the turn
+being answered another. Connections only attach::
+
+    Attachment.submit -> Actor.accept -> Store.accept -> ack to the sender, message to the others
+                              |
+                       answer_turn (Answerer) -> progress, delta -> everybody attached
+                              |
+                       Actor -> Store.finish -> reply or error -> everybody attached
+"""
+
+from csgate.session.attachment import Attachment, Sink
+from csgate.session.conversations import Conversations, open_conversations
+from csgate.session.memory import MemoryStore
+from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Store, Stored
+from csgate.session.turn import Answerer, Turn
+
+__all__ = [
+    "Accepted",
+    "Answerer",
+    "Attachment",
+    "Conversations",
+    "FinalEvent",
+    "Header",
+    "MemoryStore",
+    "OpenTurn",
+    "Page",
+    "Record",
+    "Sink",
+    "Store",
+    "Stored",
+    "Turn",
+    "open_conversations",
+]

@@ -1,0 +1,382 @@
+"""The task that does a conversation's work, one thing at a time: it alone changes the log, so that what is published
+has the order of the log. It lives while there is work and its turns live beside it, not in any connection.
+"""
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+
+import msgspec
+import trio
+from structlog import contextvars
+
+from csgate.errors import BadEnvelope, DuplicateMismatch, NotFound, Overloaded
+from csgate.events import (
+    AckEvent,
+    ErrorEvent,
+    MessageEvent,
+    Picture,
+    ProgressEvent,
+    RateEvent,
+    SnapshotEvent,
+    StateEvent,
+)
+from csgate.session import finals
+from csgate.session.answering import answer_turn
+from csgate.session.handoff import Cue, next_state
+from csgate.session.identity import new_notice_id, new_reference
+from csgate.session.store import Accepted, OpenTurn
+from csgate.session.turn import PendingTurn, Stop
+from csgate.session.wording import NOBODY_CAME, language_of
+
+if TYPE_CHECKING:
+    from csgate.session.attachment import Attachment
+    from csgate.session.conversation import Conversation
+
+T = TypeVar("T")
+
+RETRY_SOON_S: Final = 2.0
+RETRY_ELSEWHERE_S: Final = 1.0
+REASON_LOGGED_CHARS: Final = 200
+
+
+class _Request(Generic[T]):
+    """A job that somebody waits for."""
+
+    __slots__ = ("coming", "done", "error", "job", "value")
+
+    def __init__(self, job: Callable[["Actor"], Awaitable[T]], coming: str | None) -> None:
+        self.job = job
+        self.coming = coming
+        self.done = trio.Event()
+        self.value: T | None = None
+        self.error: Exception | None = Overloaded("the conversations were closed")
+
+
+class Actor:
+    """Inbox, turns and timers of one conversation.
+
+    The inbox holds at most ``max_waiting`` jobs and ``waiting`` as many turns. Timers (grace, countdown to the end
+    of a handoff, held back deltas) are deadlines of the one wait, not tasks.
+    """
+
+    __slots__ = (
+        "_conversation",
+        "_countdown_at",
+        "_ended",
+        "_grace_at",
+        "_inbox",
+        "_office",
+        "_running",
+        "_unwanted",
+        "_waiting",
+        "_wake",
+    )
+
+    def __init__(self, conversation: "Conversation") -> None:
+        self._conversation = conversation
+        self._office = conversation.office
+        self._inbox: deque[_Request[object]] = deque()
+        self._waiting: deque[PendingTurn] = deque()
+        # Stopped before they ran; their final events are to be logged.
+        self._ended: deque[PendingTurn] = deque()
+        self._running: PendingTurn | None = None
+        # Ids cancelled while their message was still on its way through the inbox.
+        self._unwanted: set[str | None] = set()
+        self._grace_at = math.inf
+        self._countdown_at = math.inf
+        self._wake = trio.Event()
+
+    # --- Called from other tasks: nothing here waits for the store ---
+
+    async def ask(self, job: Callable[["Actor"], Awaitable[T]], coming: str | None = None) -> T:
+        """Has ``job`` done in its turn, and waits; it is done to the end even if the waiting is cancelled.
+
+        Args:
+            coming: the id of the message that the job brings, so that it can be cancelled on its way.
+
+        Raises:
+            Overloaded: the inbox is full, or the conversations were closed.
+            Exception: what ``job`` raised.
+        """
+        if len(self._inbox) >= self._office.settings.max_waiting:
+            raise Overloaded("inbox full", retry_after=RETRY_SOON_S)
+        request = _Request(job, coming)
+        self._inbox.append(cast("_Request[object]", request))
+        self._wake.set()
+        await request.done.wait()
+        if request.error is not None:
+            raise request.error
+        return cast(T, request.value)
+
+    def cancel(self, id: str) -> None:
+        """Ends that turn at once, wherever it is; its final event follows."""
+        if self._running is not None and self._running.open.id == id:
+            self._running.end(Stop.CANCELLED)
+            return
+        for turn in self._waiting:
+            if turn.open.id == id:
+                self._waiting.remove(turn)
+                self._end(turn, Stop.CANCELLED)
+                return
+        if any(request.coming == id for request in self._inbox):
+            self._unwanted.add(id)
+
+    def start_grace(self) -> None:
+        """Nobody is attached any more."""
+        self._grace_at = trio.current_time() + self._office.settings.grace_seconds
+        self._wake.set()
+
+    def stop_grace(self) -> None:
+        self._grace_at = math.inf
+
+    def start_countdown(self) -> None:
+        """A person is wanted and none is there; a countdown under way goes on."""
+        if self._countdown_at == math.inf:
+            self._countdown_at = trio.current_time() + self._office.settings.handoff_seconds
+            self._wake.set()
+
+    def stop_countdown(self) -> None:
+        self._countdown_at = math.inf
+        self._wake.set()
+
+    def snapshot(self) -> SnapshotEvent | None:
+        """The answer in progress, for somebody who joins now. None when its final event may be in the log already."""
+        if self._running is None or self._running.settling:
+            return None
+        return self._running.stream.snapshot()
+
+    # --- The task ---
+
+    async def run(self) -> None:
+        """Works until there is nothing left to do."""
+        # Started from some connection's context, whose ids are not those of the work to come.
+        contextvars.clear_contextvars()
+        contextvars.bind_contextvars(conversation=self._conversation.header.id)
+        try:
+            while await self._step():
+                pass
+        finally:
+            self._conversation.actor = None
+            for request in self._inbox:
+                request.done.set()
+        self._conversation.rest()
+
+    async def _step(self) -> bool:
+        """Does the first thing that is due, or waits for one; false when there is none and none can come due."""
+        now = trio.current_time()
+        running = self._running
+        if running is not None and running.final is not None:
+            await self._settle(running)
+            self._running = None
+        elif self._ended:
+            await self._settle(self._ended.popleft())
+        elif running is None and self._waiting:
+            self._begin(self._waiting.popleft(), now)
+        elif self._inbox:
+            await self._do(self._inbox[0])
+        elif now >= self._grace_at:
+            self._grace_at = math.inf
+            self._end_all(Stop.ABANDONED)
+        elif now >= self._countdown_at:
+            self._countdown_at = math.inf
+            await self._give_back()
+        elif running is not None and now >= running.stream.flush_at:
+            self._conversation.broadcast(running.stream.flush(now))
+        elif running is None and self._countdown_at == math.inf:
+            return False
+        else:
+            self._wake = trio.Event()
+            flush_at = math.inf if running is None else running.stream.flush_at
+            with trio.move_on_at(min(self._grace_at, self._countdown_at, flush_at)):
+                await self._wake.wait()
+        return True
+
+    async def _do(self, request: _Request[object]) -> None:
+        try:
+            request.value = await request.job(self)
+            request.error = None
+        except Exception as error:
+            # Not ours to judge: it is raised in the task that asked.
+            request.error = error
+        finally:
+            # Only now: until here its message may be cancelled on its way.
+            self._inbox.popleft()
+            self._unwanted.discard(request.coming)
+            request.done.set()
+
+    # --- Turns ---
+
+    def _begin(self, turn: PendingTurn, now: float) -> None:
+        self._running = turn
+        turn.scope.deadline = now + self._office.settings.turn_seconds
+        self._office.start_soon(answer_turn, self._conversation, turn, self._wake_up)
+        for ahead, other in enumerate(self._waiting, start=1):
+            self._conversation.broadcast(ProgressEvent(id=other.open.id, stage="queued", position=ahead))
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    def _end(self, turn: PendingTurn, why: Stop) -> None:
+        """Ends a turn that does not run."""
+        turn.final = finals.stopped(
+            turn.open.id, why, "", turn.open.language, new_reference(), self._office.timestamp()
+        )
+        self._ended.append(turn)
+        self._wake.set()
+
+    def _end_all(self, why: Stop) -> None:
+        if self._running is not None:
+            self._running.end(why)
+        while self._waiting:
+            self._end(self._waiting.popleft(), why)
+
+    async def _settle(self, turn: PendingTurn) -> None:
+        """Logs the final event and publishes it."""
+        office, conversation = self._office, self._conversation
+        assert turn.final is not None
+        turn.settling = True
+        try:
+            final = await office.store.finish(conversation.header, turn.open.id, turn.final)
+            if final is not None:
+                conversation.publish(final)
+                self._observe(turn)
+            if turn.hand_over:
+                await self._change_state(Cue.ASKED)
+        except Exception:
+            # The turn stays open in the store, which is where a later attempt would find it.
+            office.telemetry.log.exception("final_event_not_stored", turn=turn.open.id)
+        finally:
+            office.close_turn()
+
+    def _observe(self, turn: PendingTurn) -> None:
+        metrics = self._office.telemetry.metrics
+        metrics.turn_seconds.observe(trio.current_time() - turn.accepted_at)
+        final = turn.final
+        if isinstance(final, ErrorEvent):
+            metrics.replies.labels(source="error").inc()
+            metrics.errors.labels(code=final.code).inc()
+        elif final is not None:
+            metrics.replies.labels(source=final.source).inc()
+
+    # --- Jobs ---
+
+    async def accept(
+        self, sender: "Attachment", id: str, text: str, picture: Picture | None, digest: bytes, *, ack: bool
+    ) -> AckEvent:
+        """See :meth:`csgate.session.attachment.Attachment.submit`."""
+        office, conversation = self._office, self._conversation
+        event = MessageEvent(id=id, offset=0, author=sender.author, text=text, timestamp=office.timestamp())
+        if sender.author == "human":
+            accepted, turn = await self._accept_agent(event, digest), None
+        else:
+            language = language_of(text, sender.locale)
+            opened = OpenTurn(id, text, picture, sender.principal, language)
+            accepted = await self._accept_customer(event, digest, opened)
+            turn = PendingTurn(opened, accepted.offset, trio.current_time()) if accepted.new else None
+        if accepted.new:
+            conversation.speak()
+            conversation.publish(msgspec.structs.replace(event, offset=accepted.offset), sender)
+        acknowledgement = AckEvent(id=id, offset=accepted.offset)
+        if ack:
+            sender.deliver(acknowledgement)
+        if turn is not None:
+            conversation.language = turn.open.language
+            self._enqueue(turn)
+        elif accepted.new:
+            self._end_all(Stop.MUTED)
+            await self._change_state(Cue.AGENT_SPOKE)
+        return acknowledgement
+
+    async def _accept_customer(self, event: MessageEvent, digest: bytes, opened: OpenTurn) -> Accepted:
+        office = self._office
+        if self._conversation.state != "human" and len(self._waiting) >= office.settings.max_waiting:
+            return await self._known(event.id, digest, Overloaded("turns waiting", retry_after=RETRY_SOON_S))
+        if office.open_turns >= office.settings.max_open_turns:
+            return await self._known(event.id, digest, Overloaded("turns open", retry_after=RETRY_SOON_S))
+        if office.draining:
+            return await self._known(event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
+        office.open_turn()
+        accepted = None
+        try:
+            accepted = await office.store.accept(self._conversation.header, event, digest, opened)
+        finally:
+            if accepted is None or not accepted.new:
+                office.close_turn()
+        return accepted
+
+    async def _accept_agent(self, event: MessageEvent, digest: bytes) -> Accepted:
+        if self._office.draining:
+            return await self._known(event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
+        return await self._office.store.accept(self._conversation.header, event, digest, None)
+
+    async def _known(self, id: str, digest: bytes, refusal: Overloaded) -> Accepted:
+        """There is no room for a new message; one that was accepted before is acknowledged again all the same."""
+        record = await self._office.store.recall(self._conversation.header.id, id)
+        if record is None:
+            raise refusal
+        if record.digest != digest:
+            raise DuplicateMismatch
+        return Accepted(record.offset, new=False)
+
+    def _enqueue(self, turn: PendingTurn) -> None:
+        if self._conversation.state == "human":
+            self._end(turn, Stop.MUTED)
+        elif turn.open.id in self._unwanted:
+            self._end(turn, Stop.CANCELLED)
+        else:
+            self._waiting.append(turn)
+            ahead = len(self._waiting) - (self._running is None)
+            if ahead:
+                self._conversation.broadcast(ProgressEvent(id=turn.open.id, stage="queued", position=ahead))
+
+    async def rate(self, sender: "Attachment", reply: str, score: int, comment: str | None) -> None:
+        """See :meth:`csgate.session.attachment.Attachment.rate`."""
+        if not 1 <= score <= 5:
+            raise BadEnvelope(public="The score must be 1 to 5.", public_zh="评分必须在 1 到 5 之间。")
+        store, header = self._office.store, self._conversation.header
+        record = await store.recall(header.id, reply)
+        if record is None or record.outcome != "reply":
+            raise NotFound
+        event = RateEvent(reply=reply, score=score, offset=0, timestamp=self._office.timestamp(), comment=comment)
+        self._conversation.publish(await store.append(header, event), sender)
+
+    async def ask_for_person(self, reason: str | None) -> None:
+        """See :meth:`csgate.session.attachment.Attachment.handoff`."""
+        reason = None if reason is None else reason[:REASON_LOGGED_CHARS]
+        self._office.telemetry.log.info("handoff_asked", reason=reason)
+        await self._change_state(Cue.ASKED)
+
+    async def _change_state(self, cue: Cue) -> None:
+        office, conversation = self._office, self._conversation
+        state = next_state(conversation.state, cue)
+        if state is None:
+            return
+        event = StateEvent(state=state, offset=0, timestamp=office.timestamp())
+        stored = await office.store.append(conversation.header, event)
+        conversation.state = state
+        conversation.speak()
+        conversation.publish(stored)
+        conversation.watch()
+
+    async def _give_back(self) -> None:
+        """Nobody came: says so and gives the conversation back to the bot.
+
+        The sentence is a ``message`` with author "human" under an id of its own, before the ``state``: what clients
+        show as said by the other side. A ``reply`` would be a second final event, or one of no message; a ``state``
+        carries no text; and the protocol knows no third author.
+        """
+        office, conversation = self._office, self._conversation
+        notice = MessageEvent(
+            id=new_notice_id(),
+            offset=0,
+            author="human",
+            text=NOBODY_CAME[conversation.language],
+            timestamp=office.timestamp(),
+        )
+        try:
+            conversation.publish(await office.store.append(conversation.header, notice))
+            await self._change_state(Cue.NOBODY_CAME)
+        except Exception:
+            office.telemetry.log.exception("handoff_not_ended")

@@ -1,0 +1,113 @@
+"""One turn as a task: asks the answerer, and makes a final event of whatever comes of it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+from structlog import contextvars
+
+from csgate.errors import CsgateError, Internal, PeerError, TurnTimeout
+from csgate.events import LogEvent, MessageEvent, ProgressEvent
+from csgate.session import finals
+from csgate.session.identity import new_reference
+from csgate.session.store import FinalEvent
+from csgate.session.turn import PendingTurn, Turn
+
+if TYPE_CHECKING:
+    from csgate.session.conversation import Conversation
+
+
+async def answer_turn(conversation: "Conversation", pending: PendingTurn, wake: Callable[[], None]) -> None:
+    """Sets ``pending.final``, whatever happens short of the end of the nursery, and calls ``wake``.
+
+    The scope of ``pending`` is entered here; cancelling it removes everything that works for this turn.
+    """
+    contextvars.bind_contextvars(turn=pending.open.id)
+    office = conversation.office
+    final: FinalEvent | None = None
+    failure: Exception | None = None
+    try:
+        with pending.scope:
+            draft = await office.answer(await _turn(conversation, pending, wake))
+            final = finals.answered(pending.open.id, draft, office.timestamp())
+            pending.hand_over = draft.hand_over
+    except Exception as error:
+        # The edge of the turn: what goes wrong in one ends that one.
+        final, failure = None, _sole(error)
+    if pending.stop is not None:
+        # Also when the answerer finished in spite of it: nobody wants that answer any more.
+        if failure is not None:
+            _report(conversation, failure, new_reference())
+        pending.hand_over = False
+        final = finals.stopped(
+            pending.open.id,
+            pending.stop,
+            pending.stream.text,
+            pending.open.language,
+            new_reference(),
+            office.timestamp(),
+        )
+    elif final is None:
+        failure = TurnTimeout() if failure is None else failure
+        ref = new_reference()
+        _report(conversation, failure, ref)
+        told = failure if isinstance(failure, CsgateError) else Internal()
+        final = finals.failed(pending.open.id, told, pending.open.language, ref, office.timestamp())
+    pending.final = final
+    wake()
+
+
+async def _turn(conversation: "Conversation", pending: PendingTurn, wake: Callable[[], None]) -> Turn:
+    office, opened = conversation.office, pending.open
+
+    def progress(event: ProgressEvent) -> None:
+        if pending.final is None and pending.stop is None:
+            conversation.broadcast(event)
+
+    def delta(text: str) -> None:
+        if pending.final is not None or pending.stop is not None:
+            return
+        now = trio.current_time()
+        waited = pending.stream.flush_at
+        event = pending.stream.add(text, now)
+        if event is not None:
+            conversation.broadcast(event)
+        elif pending.stream.flush_at != waited:
+            wake()  # the actor has a new deadline
+
+    page = await office.store.read(conversation.header.id, limit=office.settings.page_events)
+    return Turn(
+        conversation=conversation.header.id,
+        id=opened.id,
+        text=opened.text,
+        picture=opened.picture,
+        principal=opened.principal,
+        deadline=pending.scope.deadline,
+        attempt=opened.attempt,
+        language=opened.language,
+        history=() if page is None else tuple(event for event in page.events if _before(event, pending.offset)),
+        on_progress=progress,
+        on_delta=delta,
+    )
+
+
+def _before(event: LogEvent, offset: int) -> bool:
+    """Whether ``event`` precedes the turn of the message at ``offset``: not itself, not what waits behind it."""
+    return event.offset < offset or not (isinstance(event, MessageEvent) and event.author == "customer")
+
+
+def _sole(error: Exception) -> Exception:
+    """Out of the groups that nurseries wrap a single exception in."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _report(conversation: "Conversation", error: Exception, ref: str) -> None:
+    log = conversation.office.telemetry.log
+    if not isinstance(error, CsgateError) or error.code == Internal.code:
+        log.error("turn_failed", ref=ref, exc_info=error)
+    elif isinstance(error, PeerError):
+        log.info("turn_refused", ref=ref, code=error.code, detail=error.detail)
+    else:
+        log.warning("turn_failed", ref=ref, code=error.code, detail=error.detail)

@@ -1,0 +1,200 @@
+"""One connection's hold on one conversation: what it was told, and what it may do."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import trio
+
+from csgate.errors import Forbidden
+from csgate.events import (
+    AckEvent,
+    Author,
+    ConversationState,
+    Event,
+    LogEvent,
+    Picture,
+    Principal,
+    SnapshotEvent,
+    TypingEvent,
+)
+from csgate.session.digest import digest_of
+from csgate.session.store import Page
+
+if TYPE_CHECKING:
+    from csgate.session.actor import Actor
+    from csgate.session.conversation import Conversation
+
+T = TypeVar("T")
+
+
+class Sink(Protocol):
+    """The receiving end of an attachment; a connection's outbound queue. It picks the events that its mode shows."""
+
+    def deliver(self, event: Event) -> None:
+        """Takes an event, in order. Called on the event loop; must neither block nor call back into the session."""
+        ...
+
+
+class Attachment:
+    """Made by :meth:`csgate.session.Conversations.attach`.
+
+    Attributes:
+        recovered: the client's epoch and offset were good: ``history`` is exactly what it missed.
+        history: the missed events, or a starting page. The holder may set it to ``()`` once sent, to free it.
+        snapshot: the answer in progress as of ``history``, if some of it was sent.
+        offset: that of the newest logged event given to this attachment; right after the attach, the log's last.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_attached",
+        "_conversation",
+        "_sink",
+        "history",
+        "locale",
+        "offset",
+        "principal",
+        "recovered",
+        "snapshot",
+    )
+
+    def __init__(self, conversation: "Conversation", principal: Principal, sink: Sink, locale: str | None) -> None:
+        self._conversation = conversation
+        self._sink = sink
+        # Logged events that came while the history was read; None once the attachment is live.
+        self._ahead: list[LogEvent] | None = []
+        self._attached = True
+        self.principal = principal
+        self.locale = locale
+        self.recovered = False
+        self.history: tuple[LogEvent, ...] = ()
+        self.snapshot: SnapshotEvent | None = None
+        self.offset = 0
+        conversation.enter(self)
+
+    # --- What is given to it ---
+
+    def go_live(self, page: Page, recovered: bool) -> None:
+        """Ends the joining: history and what came meanwhile become one, and from now on events go to the sink.
+
+        Runs in the task of whoever attaches, without a checkpoint before that task goes on: it can send the history
+        before any live event.
+        """
+        assert self._ahead is not None
+        self.history = page.events + tuple(event for event in self._ahead if event.offset > page.last)
+        self._ahead = None
+        # An event may be in the store, thus in the page, while its publication is still to come: receive() drops it.
+        self.offset = max(self.offset, page.last)
+        self.recovered = recovered
+        actor = self._conversation.actor
+        self.snapshot = None if actor is None else actor.snapshot()
+
+    def receive(self, event: LogEvent, *, shown: bool = True) -> None:
+        """Takes a logged event unless it was given already. ``shown`` False: counts it as given, no more."""
+        if event.offset <= self.offset:
+            return
+        self.offset = event.offset
+        if self._ahead is not None:
+            self._ahead.append(event)
+        elif shown:
+            self._give(event)
+
+    def deliver(self, event: Event) -> None:
+        """Takes an event that has no place in the log; dropped while joining, when the snapshot will cover it."""
+        if self._ahead is None:
+            self._give(event)
+
+    def _give(self, event: Event) -> None:
+        if not self._attached:
+            return
+        try:
+            self._sink.deliver(event)
+        except Exception:
+            # The edge towards one connection: its failure must not end the conversations.
+            self._conversation.office.telemetry.log.exception("sink_failed", conversation=self.conversation)
+            self._leave()
+
+    # --- What it may do ---
+
+    @property
+    def conversation(self) -> str:
+        return self._conversation.header.id
+
+    @property
+    def epoch(self) -> str:
+        return self._conversation.header.epoch
+
+    @property
+    def state(self) -> ConversationState:
+        """Who answers now."""
+        return self._conversation.state
+
+    @property
+    def author(self) -> Author:
+        return "human" if self.principal.role == "agent" else "customer"
+
+    async def submit(self, id: str, text: str | None, picture: Picture | None, *, ack: bool = True) -> AckEvent:
+        """Puts a message into the log and has it answered. Returns once it is durable.
+
+        The sink gets the ack (unless ``ack`` is False) before any other event of that id. A resent message gets the
+        same ack again and no second answer. A message of an agent mutes the bot and gets no final event; every other
+        accepted one gets exactly one, also when this call is cancelled.
+
+        Raises:
+            DuplicateMismatch: the id was used with other content.
+            Overloaded: too many messages wait here, too many turns are open in all, or the node drains.
+            trio.ClosedResourceError: after :meth:`detach`.
+        """
+        digest = await digest_of(text, picture)
+        return await self._ask(lambda actor: actor.accept(self, id, text or "", picture, digest, ack=ack), id)
+
+    def cancel(self, id: str) -> None:
+        """Stops answering message ``id``, running or waiting. Nothing happens if it is unknown or has ended."""
+        if self._conversation.actor is not None:
+            self._conversation.actor.cancel(id)
+
+    async def rate(self, reply: str, score: int, comment: str | None = None) -> None:
+        """Logs the customer's satisfaction with a reply.
+
+        Args:
+            reply: the id of the message that was replied to, which is the reply's id.
+            score: 1..5.
+
+        Raises:
+            NotFound: there is no such reply here (any more).
+            BadEnvelope: the score is not in 1..5.
+            Forbidden: an agent may not rate.
+        """
+        self._customer_only()
+        await self._ask(lambda actor: actor.rate(self, reply, score, comment))
+
+    async def handoff(self, reason: str | None = None) -> None:
+        """Asks for a person. Nothing happens if one was asked for already.
+
+        Raises:
+            Forbidden: an agent may not.
+        """
+        self._customer_only()
+        await self._ask(lambda actor: actor.ask_for_person(reason))
+
+    def typing(self, on: bool) -> None:
+        """Shows the others that somebody writes. Not logged."""
+        self._conversation.broadcast(TypingEvent(on=on, author=self.author), sender=self)
+
+    async def detach(self) -> None:
+        """Lets go. Idempotent; does not yield, so that it works in a cancelled scope."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._attached:
+            self._attached = False
+            self._conversation.leave(self)
+
+    async def _ask(self, job: Callable[["Actor"], Awaitable[T]], coming: str | None = None) -> T:
+        if not self._attached:
+            raise trio.ClosedResourceError("detached")
+        return await self._conversation.work().ask(job, coming)
+
+    def _customer_only(self) -> None:
+        if self.principal.role == "agent":
+            raise Forbidden

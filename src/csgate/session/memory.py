@@ -1,0 +1,135 @@
+"""The store that dies with the process. Nothing in it blocks or yields; "durable" means: as long as the process."""
+
+from collections import OrderedDict
+from collections.abc import Container
+
+import msgspec
+
+from csgate.errors import DuplicateMismatch
+from csgate.events import ConversationState, ErrorEvent, LogEvent, MessageEvent, RateEvent, StateEvent
+from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Stored
+
+
+class _Log:
+    """One conversation. ``events[i]`` has the offset ``first + i``."""
+
+    __slots__ = ("events", "first", "header", "records", "state", "touched")
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.state: ConversationState = "bot"
+        self.events: list[LogEvent] = []
+        self.first = 1
+        self.records: dict[str, Record] = {}
+        self.touched = ""
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.events) - 1
+
+    def add(self, event: LogEvent, max_events: int) -> LogEvent:
+        event = msgspec.structs.replace(event, offset=self.last + 1)
+        self.events.append(event)
+        if isinstance(event, StateEvent):
+            self.state = event.state
+        if len(self.events) > max_events:
+            surplus = len(self.events) - max_events
+            del self.events[:surplus]
+            self.first += surplus
+            self._forget_records()
+        self.touched = event.timestamp or self.touched
+        return event
+
+    def _forget_records(self) -> None:
+        # In insertion order, which is the order of offsets. An id with an open turn outlives its message's event.
+        gone = []
+        for id, record in self.records.items():
+            if record.offset >= self.first or record.outcome == "open":
+                break
+            gone.append(id)
+        for id in gone:
+            del self.records[id]
+
+
+class MemoryStore:
+    """A :class:`~csgate.session.store.Store` in a dictionary.
+
+    Bounded in events a conversation here, and in conversations and age by whoever calls :meth:`prune`. Of an open
+    turn only its being open is kept: nobody could run it again after this process.
+    """
+
+    __slots__ = ("_logs", "_max_events")
+
+    def __init__(self, max_events: int = 1_000) -> None:
+        self._max_events = max_events
+        # By last activity, the oldest first.
+        self._logs: OrderedDict[str, _Log] = OrderedDict()
+
+    async def load(self, conversation: str) -> Stored | None:
+        log = self._logs.get(conversation)
+        return None if log is None else Stored(log.header, log.state)
+
+    async def read(self, conversation: str, *, after: int = 0, limit: int | None = None) -> Page | None:
+        log = self._logs.get(conversation)
+        if log is None:
+            return None
+        start = max(0, after + 1 - log.first)
+        if limit is not None:
+            start = max(start, len(log.events) - limit)
+        return Page(log.first, log.last, tuple(log.events[start:]))
+
+    async def recall(self, conversation: str, id: str) -> Record | None:
+        log = self._logs.get(conversation)
+        return None if log is None else log.records.get(id)
+
+    async def accept(self, header: Header, event: MessageEvent, digest: bytes, turn: OpenTurn | None) -> Accepted:
+        log = self._logs.get(header.id)
+        known = None if log is None else log.records.get(event.id)
+        if known is not None:
+            if known.digest != digest:
+                raise DuplicateMismatch
+            return Accepted(known.offset, new=False)
+        log = self._active(header)
+        offset = log.last + 1
+        log.records[event.id] = Record(offset, digest, "unanswered" if turn is None else "open")
+        log.add(event, self._max_events)
+        return Accepted(offset, new=True)
+
+    async def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> LogEvent:
+        return self._active(header).add(event, self._max_events)
+
+    async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
+        log = self._active(header)
+        record = log.records.get(id)
+        if record is None or record.outcome != "open":
+            return None
+        log.records[id] = record._replace(outcome="error" if isinstance(event, ErrorEvent) else "reply")
+        stored = log.add(event, self._max_events)
+        assert isinstance(stored, FinalEvent)
+        return stored
+
+    async def count(self) -> int:
+        return len(self._logs)
+
+    async def prune(self, keep: Container[str], *, now: str, before: str, at_most: int) -> int:
+        forgotten = 0
+        # Bounded: what is kept goes to the end with a fresh time, so that each is met once a call and the next call
+        # does not meet it again soon.
+        for _ in range(len(self._logs)):
+            conversation, log = next(iter(self._logs.items()))
+            if forgotten == at_most or log.touched >= before:
+                break
+            if conversation in keep:
+                log.touched = now
+                self._logs.move_to_end(conversation)
+            else:
+                del self._logs[conversation]
+                forgotten += 1
+        return forgotten
+
+    def _active(self, header: Header) -> _Log:
+        log = self._logs.get(header.id)
+        if log is None:
+            log = self._logs[header.id] = _Log(header)
+        self._logs.move_to_end(header.id)
+        return log

@@ -1,0 +1,101 @@
+"""What all conversations of a process share: store, answerer, settings, clock, and the count of open turns."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from csgate.config import SessionSettings
+from csgate.session.store import Store
+from csgate.session.turn import Answerer
+from csgate.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from csgate.session.conversation import Conversation
+
+
+class StartSoon(Protocol):
+    """``Nursery.start_soon`` of the nursery that :func:`csgate.session.open_conversations` owns."""
+
+    def __call__(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None: ...
+
+
+class Office:
+    """Shared state. ``live`` holds the conversations with somebody attached or work pending, by id."""
+
+    __slots__ = (
+        "_now",
+        "_quiet",
+        "_said",
+        "_unsaid",
+        "answer",
+        "closed",
+        "draining",
+        "live",
+        "open_turns",
+        "settings",
+        "start_soon",
+        "store",
+        "telemetry",
+    )
+
+    def __init__(
+        self,
+        store: Store,
+        answer: Answerer,
+        settings: SessionSettings,
+        telemetry: Telemetry,
+        now: Callable[[], datetime],
+        start_soon: StartSoon,
+    ) -> None:
+        self.store = store
+        self.answer = answer
+        self.settings = settings
+        self.telemetry = telemetry
+        self.start_soon = start_soon
+        self.live: dict[str, Conversation] = {}
+        self.open_turns = 0
+        self.draining = False
+        self.closed = False
+        self._now = now
+        self._quiet = trio.Event()
+        # Conversations in the store, and live ones in which nothing was said yet (the store has never heard of them).
+        self._said = 0
+        self._unsaid = 0
+
+    def timestamp(self, seconds_ago: float = 0.0) -> str:
+        """RFC 3339 in UTC with milliseconds and Z."""
+        moment = datetime.fromtimestamp(self._now().timestamp() - seconds_ago, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    # --- Conversations, counted ---
+
+    @property
+    def conversations(self) -> int:
+        return self._said + self._unsaid
+
+    def count(self, *, said: int = 0, unsaid: int = 0) -> None:
+        """Adds to the counts of conversations."""
+        self._said += said
+        self._unsaid += unsaid
+        self.telemetry.metrics.conversations.set(self.conversations)
+
+    # --- Open turns, counted ---
+
+    def open_turn(self) -> None:
+        """Reserves a place before the store is asked, so that no two conversations take the last one."""
+        self.open_turns += 1
+        self.telemetry.metrics.turns_open.set(self.open_turns)
+
+    def close_turn(self) -> None:
+        self.open_turns -= 1
+        self.telemetry.metrics.turns_open.set(self.open_turns)
+        if not self.open_turns:
+            self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Waits until no turn is open."""
+        while self.open_turns:
+            self._quiet = trio.Event()
+            await self._quiet.wait()

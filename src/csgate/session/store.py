@@ -1,0 +1,139 @@
+"""What a conversation store must do. The log, the record of message ids and the open turns change together.
+
+A store outlives what :mod:`csgate.session` holds in memory: an idle conversation that nobody is attached to exists
+only here. Offsets are given by the store, so that several writers of one log (nodes of a cluster) agree on them.
+"""
+
+from collections.abc import Container
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from csgate.events import (
+    ConversationState,
+    ErrorEvent,
+    Language,
+    LogEvent,
+    MessageEvent,
+    Picture,
+    Principal,
+    RateEvent,
+    ReplyEvent,
+    StateEvent,
+)
+
+FinalEvent = ReplyEvent | ErrorEvent
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a conversation is called and whose it is. ``epoch`` is random and changes if the log is lost."""
+
+    id: str
+    epoch: str
+    issuer: str
+    tenant: str
+    subject: str
+
+
+class OpenTurn(msgspec.Struct, frozen=True):
+    """All that is needed to answer a message, and to answer it again as a higher ``attempt`` if the process dies.
+
+    ``picture`` may view the buffer of a received message and keep it alive; a store that outlives the process
+    copies it.
+    """
+
+    id: str
+    text: str
+    picture: Picture | None
+    principal: Principal
+    language: Language
+    attempt: int = 1
+
+
+class Stored(NamedTuple):
+    """A conversation as the store has it."""
+
+    header: Header
+    state: ConversationState
+
+
+class Page(NamedTuple):
+    """Events in the order of their offsets; ``first`` and ``last`` bound what the log retains (``last`` 0: empty)."""
+
+    first: int
+    last: int
+    events: tuple[LogEvent, ...]
+
+
+class Record(NamedTuple):
+    """What is remembered of an accepted message: where it is, its content, and what became of it."""
+
+    offset: int
+    digest: bytes
+    outcome: Literal["open", "reply", "error", "unanswered"]
+
+
+class Accepted(NamedTuple):
+    """``offset`` of the message; ``new`` is false where the id was already there with the same content."""
+
+    offset: int
+    new: bool
+
+
+class Store(Protocol):
+    """The interface. Whatever a method changes is durable when it returns.
+
+    A conversation enters the store with its first event, not before: idle connections cost it nothing. The caller
+    makes sure that one conversation is changed by one task at a time.
+    """
+
+    async def load(self, conversation: str) -> Stored | None:
+        """Whose conversation that is and who answers in it; None where it is not known (any more)."""
+        ...
+
+    async def read(self, conversation: str, *, after: int = 0, limit: int | None = None) -> Page | None:
+        """The newest ``limit`` retained events with offset > ``after`` (all, with None); None if not known."""
+        ...
+
+    async def recall(self, conversation: str, id: str) -> Record | None:
+        """What is remembered of message ``id``; forgotten no earlier than the message's own event."""
+        ...
+
+    async def accept(self, header: Header, event: MessageEvent, digest: bytes, turn: OpenTurn | None) -> Accepted:
+        """In one step: checks the id, appends ``event``, records ``digest`` under its id, and opens ``turn``.
+
+        Args:
+            header: creates the conversation (state ``bot``) where it is not there yet.
+            event: its ``offset`` is ignored.
+            digest: SHA-256 of the content.
+            turn: None for a message that asks for no answer.
+
+        Raises:
+            DuplicateMismatch: the id is there with another digest.
+        """
+        ...
+
+    async def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> LogEvent:
+        """Appends an event that closes no turn and returns it with its offset."""
+        ...
+
+    async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
+        """Closes the open turn ``id`` and appends its final event, in one step; None if that turn is not open."""
+        ...
+
+    async def count(self) -> int:
+        """How many conversations there are."""
+        ...
+
+    async def prune(self, keep: Container[str], *, now: str, before: str, at_most: int) -> int:
+        """Forgets conversations whose last activity is older than ``before``, the oldest first.
+
+        Args:
+            keep: ids in use; never forgotten, and taken to be active ``now``.
+            now, before: RFC 3339 UTC with milliseconds, which order as text.
+            at_most: how many.
+
+        Returns:
+            How many were forgotten.
+        """
+        ...
