@@ -1,0 +1,332 @@
+"""The batcher of one model: Trio tasks submit, worker threads prepare and run, one wake-up a batch brings it back.
+
+    task: submit ──> Schedule (bounded) ──> worker thread: prepare rows │ run on the device │ read rows
+      ^                                                                                          │
+      └────────── delivered on Trio's thread, all items of the batch at once <── run_sync_soon ──┘
+
+Each worker owns a lane (its buffers and bindings), so while one lane runs the next one is prepared. The threads are
+the batcher's own rather than Trio's: a parked thread is woken by one lock release, which is cheaper than handing a
+job to a cached thread, and a batch is formed at the moment a worker is free, never before.
+
+What is shared between threads is the schedule and the list of parked workers, under one lock that nobody holds for
+longer than it takes to form a batch. An item's ``task`` is touched on Trio's thread only.
+"""
+
+import threading
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Final, Generic, Protocol, TypeVar
+
+import trio
+
+from csgate.errors import CsgateError, EngineUnavailable, Internal, TurnTimeout
+from csgate.inference.results import Timing
+from csgate.inference.schedule import BatchPlan, Schedule
+from csgate.telemetry import Telemetry
+
+P_contra = TypeVar("P_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+P = TypeVar("P")
+R = TypeVar("R")
+
+JOIN_TIMEOUT_S: Final = 10.0
+
+
+class Lane(Protocol[P_contra, R_co]):
+    """One worker's buffers and how to use them. Only ever called from that worker's thread."""
+
+    def prepare(self, row: int, payload: P_contra) -> R_co | None:
+        """Writes ``payload`` into ``row`` (rows are filled from 0 on), or returns a result that needs no run.
+
+        Raises:
+            CsgateError: this payload is wrong; the row is used for the next one.
+        """
+
+    def run(self, rows: int, bucket: int) -> None:
+        """Runs the first ``rows`` rows as a batch of ``bucket``."""
+
+    def result(self, row: int) -> R_co:
+        """The result of a row of the last run; keeps no view into the buffers."""
+
+
+class Item(Generic[P, R]):
+    """One submission on its way through."""
+
+    __slots__ = (
+        "abandoned",
+        "arrived",
+        "batch",
+        "deadline",
+        "error",
+        "payload",
+        "prepare_s",
+        "principal",
+        "priority",
+        "queue_s",
+        "result",
+        "run_s",
+        "task",
+    )
+
+    def __init__(self, payload: P, principal: Hashable, priority: int, deadline: float, arrived: float) -> None:
+        self.payload: P | None = payload
+        self.principal = principal
+        self.priority = priority
+        self.deadline = deadline
+        self.arrived = arrived
+        self.task: trio.lowlevel.Task | None = None
+        self.abandoned = False
+        self.result: R | None = None
+        self.error: CsgateError | None = None
+        self.queue_s = self.prepare_s = self.run_s = 0.0
+        self.batch = 0
+
+
+class Batcher(Generic[P, R]):
+    """Submit payloads, get results. Made by ``open_batcher``."""
+
+    def __init__(
+        self,
+        name: str,
+        lanes: list[Lane[P, R]],
+        plan: BatchPlan,
+        telemetry: Telemetry,
+        *,
+        max_items: int,
+        max_delay_s: float,
+        parallel: bool,
+    ) -> None:
+        self.name: Final = name
+        self._lanes = lanes
+        self._plan = plan
+        self._log = telemetry.log
+        self._schedule: Schedule[Item[P, R]] = Schedule(
+            plan, max_items=max_items, max_delay_s=max_delay_s, workers=len(lanes), parallel=parallel
+        )
+        self._device = threading.Semaphore(len(lanes) if parallel else 1)
+        self._lock = threading.Lock()
+        self._parked: list[threading.Lock] = []
+        self._closing = False
+        self._threads: list[threading.Thread] = []
+        self._token = trio.lowlevel.current_trio_token()
+        # A clock's current_time is plain arithmetic, safe from any thread (also MockClock's).
+        self._now = trio.lowlevel.current_clock().current_time
+        metrics = telemetry.metrics
+        self._queue_seconds = metrics.queue_wait.labels(name)
+        self._prepare_seconds = metrics.prepare.labels(name)
+        self._run_seconds = metrics.run.labels(name)
+        self._total_seconds = metrics.total.labels(name)
+        self._batch_size = metrics.batch_size.labels(name)
+        self._depth = metrics.queue_depth.labels(name)
+        self._depth.set_function(lambda: len(self._schedule))
+
+    # --- Trio's side ------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, payload: P, *, principal: Hashable = "", priority: int = 1, deadline: float = float("inf")
+    ) -> tuple[R, Timing]:
+        """Queues ``payload`` and waits for its result.
+
+        ``deadline`` is Trio time. A caller that is cancelled leaves the queue at once; if its row is already being
+        prepared or run, the result is dropped. ``payload`` may be a view into a buffer: it is let go of as soon as
+        its row is written.
+
+        Raises:
+            Overloaded: the queue is full.
+            TurnTimeout: the deadline passed first.
+            EngineUnavailable: the batcher is closing, or the run failed.
+            CsgateError: whatever the lane found wrong with this payload.
+        """
+        now = self._now()
+        if now >= deadline:
+            raise TurnTimeout(f"the deadline had passed on arrival at {self.name}")
+        item: Item[P, R] = Item(payload, principal, priority, deadline, now)
+        item.task = trio.lowlevel.current_task()
+        self._enqueue(item)
+        if deadline == float("inf"):
+            await self._wait(item)
+        else:
+            with trio.move_on_at(deadline) as scope:
+                await self._wait(item)
+            if scope.cancelled_caught:
+                raise TurnTimeout(f"the deadline passed while waiting for {self.name}")
+        if item.error is not None:
+            raise item.error
+        total_s = self._now() - now
+        self._total_seconds.observe(total_s)
+        timing = Timing(
+            queue_ms=item.queue_s * 1e3,
+            prepare_ms=item.prepare_s * 1e3,
+            run_ms=item.run_s * 1e3,
+            total_ms=total_s * 1e3,
+            batch=item.batch,
+            cached=not item.batch,
+        )
+        return item.result, timing  # type: ignore[return-value]  # no error: there is a result
+
+    def _enqueue(self, item: Item[P, R]) -> None:
+        with self._lock:
+            if self._closing:
+                raise EngineUnavailable(f"{self.name} is closing")
+            self._schedule.offer(item)
+            parked = self._parked.pop() if self._parked else None
+        if parked is not None:
+            parked.release()
+
+    async def _wait(self, item: Item[P, R]) -> None:
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            item.task = None
+            item.abandoned = True
+            with self._lock:
+                self._schedule.discard(item)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abandon)
+
+    def _deliver(self, items: list[Item[P, R]]) -> None:
+        for item in items:
+            self._queue_seconds.observe(item.queue_s)
+            self._prepare_seconds.observe(item.prepare_s)
+            if item.task is not None:
+                trio.lowlevel.reschedule(item.task)
+                item.task = None
+
+    # --- The workers' side ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        for number, lane in enumerate(self._lanes):
+            thread = threading.Thread(target=self._work, args=(lane,), name=f"csgate-{self.name}-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """No more submissions; what waits is told so, and the workers end after the batch in hand."""
+        with self._lock:
+            self._closing = True
+            waiting = self._schedule.drain()
+            parked, self._parked = self._parked, []
+        for lock in parked:
+            lock.release()
+        for item in waiting:
+            item.error = EngineUnavailable(f"{self.name} is closing")
+        self._deliver(waiting)
+
+    def join(self) -> bool:
+        """Waits for the worker threads, up to ``JOIN_TIMEOUT_S`` in all; False if one still runs."""
+        until = perf_counter() + JOIN_TIMEOUT_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - perf_counter()))
+        self._depth.set_function(lambda: 0)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self, lane: Lane[P, R]) -> None:
+        park = threading.Lock()
+        park.acquire()
+        while True:
+            with self._lock:
+                if self._closing:
+                    return
+                decision = self._schedule.take(self._now())
+                if not decision.batch:
+                    self._parked.append(park)
+            for item in decision.expired:
+                item.error = TurnTimeout(f"the deadline passed in the queue of {self.name}")
+            if decision.expired:
+                self._post(decision.expired)
+            if decision.batch:
+                self._process(lane, decision.batch)
+                with self._lock:
+                    self._schedule.release()
+            elif decision.wait_until is None:
+                park.acquire()
+            else:
+                self._nap(park, decision.wait_until)
+
+    def _nap(self, park: threading.Lock, until: float) -> None:
+        if park.acquire(timeout=max(0.0, until - self._now())):
+            return
+        with self._lock:
+            if park in self._parked:
+                self._parked.remove(park)
+                return
+        park.acquire()  # somebody took it off the list: its release is there, or comes within a line
+
+    def _process(self, lane: Lane[P, R], batch: list[Item[P, R]]) -> None:
+        """Prepares, runs and posts one batch. Whatever goes wrong becomes an item's error; nothing escapes."""
+        began = self._now()
+        rows: list[Item[P, R]] = []
+        for item in batch:
+            item.queue_s = began - item.arrived
+            if not item.abandoned:
+                self._prepare(lane, rows, item)
+            item.payload = None
+        if rows:
+            self._run(lane, rows)
+        self._post(batch)
+
+    def _prepare(self, lane: Lane[P, R], rows: list[Item[P, R]], item: Item[P, R]) -> None:
+        began = perf_counter()
+        try:
+            item.result = lane.prepare(len(rows), item.payload)  # type: ignore[arg-type]  # not let go of yet
+            if item.result is None:
+                rows.append(item)
+        except CsgateError as error:
+            item.error = error
+        except Exception as error:
+            self._log.error("inference.prepare_failed", model=self.name, exc_info=error)
+            item.error = Internal(f"preparing an item of {self.name} failed: {error!r}")
+        item.prepare_s = perf_counter() - began
+
+    def _run(self, lane: Lane[P, R], rows: list[Item[P, R]]) -> None:
+        with self._device:
+            began = perf_counter()
+            try:
+                lane.run(len(rows), self._plan.bucket(len(rows)))
+                results = [lane.result(row) for row in range(len(rows))]
+            except Exception as error:
+                self._log.error("inference.run_failed", model=self.name, rows=len(rows), exc_info=error)
+                for item in rows:
+                    item.error = EngineUnavailable(f"a run of {self.name} failed: {error!r}")
+                return
+            took = perf_counter() - began
+        self._run_seconds.observe(took)
+        self._batch_size.observe(len(rows))
+        for item, result in zip(rows, results, strict=True):
+            item.result = result
+            item.run_s = took
+            item.batch = len(rows)
+
+    def _post(self, items: list[Item[P, R]]) -> None:
+        try:
+            self._token.run_sync_soon(self._deliver, items)
+        except trio.RunFinishedError:
+            # Nobody is left to tell: Trio ended without closing us.
+            with self._lock:
+                self._closing = True
+
+
+@asynccontextmanager
+async def open_batcher(
+    name: str,
+    lanes: list[Lane[P, R]],
+    plan: BatchPlan,
+    telemetry: Telemetry,
+    *,
+    max_items: int = 1024,
+    max_delay_s: float = 0.0,
+    parallel: bool = False,
+) -> AsyncIterator[Batcher[P, R]]:
+    """A running batcher with one worker thread a lane; leaving it ends the threads.
+
+    ``parallel``: runs of several lanes go side by side; otherwise one runs while the others prepare.
+    """
+    batcher = Batcher(name, lanes, plan, telemetry, max_items=max_items, max_delay_s=max_delay_s, parallel=parallel)
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        batcher.stop()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + JOIN_TIMEOUT_S + 1):
+            if not await trio.to_thread.run_sync(batcher.join, abandon_on_cancel=True):
+                telemetry.log.error("inference.worker_stuck", model=name)

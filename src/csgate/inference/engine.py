@@ -1,0 +1,354 @@
+"""The engine: every task's model, its batcher and the cache, opened together and warm on return."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from csgate.config import InferenceSettings
+from csgate.errors import ConfigError, EngineUnavailable, ModelError
+from csgate.events import Intent, Picture
+from csgate.inference.batcher import Batcher, Lane, open_batcher
+from csgate.inference.cache import ResultCache
+from csgate.inference.manifest import TaskName
+from csgate.inference.repository import SENTIMENTS, Model, load_repository
+from csgate.inference.results import (
+    EngineInfo,
+    IntentResult,
+    ModelInfo,
+    PictureResult,
+    SentimentResult,
+    Timing,
+    Vector,
+)
+from csgate.inference.runner import Array, Bindings, Runner, RunnerFactory, open_runner, warm_up
+from csgate.inference.schedule import BatchPlan
+from csgate.inference.tasks import (
+    HASHED_ON_LOOP_BYTES,
+    FusionLane,
+    PictureJob,
+    PictureLane,
+    Seen,
+    TensorJob,
+    TextLane,
+    picture_key,
+    rank_intents,
+    read_sentiment,
+    softmax,
+    text_key,
+    top_tags,
+)
+from csgate.inference.texts import TextEncoder
+from csgate.telemetry import Telemetry
+
+RANKING_BYTES: Final = 96
+"""About what one entry of a cached ranking takes."""
+
+Ranking = tuple[Intent, ...]
+Caches = tuple[ResultCache[Seen], ResultCache[Ranking | Vector]]
+
+
+class Station:
+    """One model at work: what it is, where it runs, its batcher."""
+
+    __slots__ = ("batcher", "hits", "misses", "model", "runner")
+
+    def __init__(self, model: Model, runner: Runner, batcher: Batcher[Any, Any], telemetry: Telemetry) -> None:
+        self.model = model
+        self.runner = runner
+        self.batcher = batcher
+        self.hits = telemetry.metrics.cache_hits.labels(model.name)
+        self.misses = telemetry.metrics.cache_misses.labels(model.name)
+
+    def info(self) -> ModelInfo:
+        manifest = self.model.manifest
+        return ModelInfo(
+            name=manifest.name,
+            version=manifest.version,
+            task=manifest.task,
+            precision=self.runner.precision,
+            provider=self.runner.provider,
+            sha256=self.runner.sha256,
+            labels=self.model.labels.names,
+            licence=manifest.licence,
+        )
+
+
+class Engine:
+    """Asks the models. Made by ``open_engine``.
+
+    In every call ``share`` is the tenant (text results are shared inside it alone), ``principal`` is who queues
+    fairly beside the others of the same ``priority`` (0 is the most urgent), and ``deadline`` is Trio time.
+
+    Every call may raise ``Overloaded`` (the queue is full), ``TurnTimeout`` (the deadline passed) and
+    ``EngineUnavailable`` (no model for the task, or its run failed).
+    """
+
+    def __init__(self, stations: dict[TaskName, Station], caches: Caches, settings: InferenceSettings) -> None:
+        self._stations = stations
+        self._pictures, self._texts = caches
+        self._top = settings.top_tags
+        models = {task: station.info() for task, station in stations.items()}
+        first = next(iter(models.values()), None)
+        self.info: Final = EngineInfo(
+            provider=first.provider if first else "none", precision=first.precision if first else "none", models=models
+        )
+
+    def can(self, task: TaskName) -> bool:
+        """Whether a model for ``task`` is there."""
+        return task in self._stations
+
+    async def classify_intent(
+        self,
+        text: str,
+        *,
+        share: str = "",
+        principal: str = "",
+        priority: int = 1,
+        deadline: float = float("inf"),
+    ) -> IntentResult:
+        """What a customer wants."""
+        station = self._station("intent")
+        key = text_key(station.runner.sha256, share, text)
+        kept = self._texts.get(key)
+        if kept is not None:
+            station.hits.inc()
+            await trio.lowlevel.checkpoint()
+            return IntentResult(kept, Timing(cached=True))  # type: ignore[arg-type]  # the key names the model
+        station.misses.inc()
+        logits, timing = await station.batcher.submit(
+            text, principal=(share, principal), priority=priority, deadline=deadline
+        )
+        output = station.model.manifest.output
+        ranking = rank_intents(softmax(logits, output.temperature), station.model.labels.names)
+        self._texts.put(key, ranking, len(ranking) * RANKING_BYTES)
+        return IntentResult(ranking, timing)
+
+    async def judge_sentiment(
+        self,
+        text: str,
+        tags: Vector | None = None,
+        *,
+        share: str = "",
+        principal: str = "",
+        priority: int = 1,
+        deadline: float = float("inf"),
+    ) -> SentimentResult:
+        """How a customer feels, by the text alone or by the text and a picture's ``vector`` (``PictureResult``)."""
+        station = self._station("sentiment")
+        submit = partial(station.batcher.submit, principal=(share, principal), priority=priority, deadline=deadline)
+        key = text_key(station.runner.sha256, share, text)
+        logits: Any = self._texts.get(key)
+        if logits is not None:
+            station.hits.inc()
+            timing = Timing(cached=True)
+            await trio.lowlevel.checkpoint()
+        else:
+            station.misses.inc()
+            logits, timing = await submit(text)
+            self._texts.put(key, logits, logits.nbytes)
+        fusion = self._stations.get("fusion")
+        fused = tags is not None and fusion is not None
+        if tags is not None and fusion is not None:
+            ordered = logits[[station.model.labels.names.index(name) for name in SENTIMENTS]]
+            logits, more = await fusion.batcher.submit(
+                (ordered, tags), principal=(share, principal), priority=priority, deadline=deadline
+            )
+            timing = _together(timing, more)
+            station = fusion
+        probabilities = softmax(logits, station.model.manifest.output.temperature)
+        return SentimentResult(read_sentiment(probabilities, station.model.labels.names), timing, fused)
+
+    async def tag_picture(
+        self,
+        picture: Picture,
+        *,
+        share: str = "",
+        principal: str = "",
+        priority: int = 1,
+        deadline: float = float("inf"),
+        language: str = "en",
+    ) -> PictureResult:
+        """What a picture shows. The same picture sent again, by anybody, costs no run.
+
+        Raises:
+            BadBase64, BadImage, UnsupportedImage, ImageTooLarge: the picture is refused; its batch is not touched.
+        """
+        station = self._station("tagger")
+        key = None
+        seen: Seen | None = None
+        if len(picture.data) <= HASHED_ON_LOOP_BYTES:
+            key = picture_key(station.runner.sha256, picture)
+            seen = self._pictures.get(key)
+        if seen is not None:
+            timing = Timing(cached=True)
+            await trio.lowlevel.checkpoint()
+        else:
+            seen, timing = await station.batcher.submit(
+                PictureJob(picture, key), principal=(share, principal), priority=priority, deadline=deadline
+            )
+        (station.misses if timing.batch else station.hits).inc()
+        labels = station.model.labels
+        return PictureResult(
+            tags=top_tags(seen.scores, labels.names, labels.shown(language), self._top),
+            vector=seen.vector,
+            width=seen.width,
+            height=seen.height,
+            format=seen.format,
+            animated=seen.animated,
+            timing=timing,
+            cached=timing.cached,
+        )
+
+    async def tag_tensor(
+        self,
+        row: Array,
+        *,
+        principal: str = "",
+        priority: int = 1,
+        deadline: float = float("inf"),
+    ) -> tuple[Vector, Timing]:
+        """Tag scores, float32[T], of a row that is prepared already (the tagger's input row shape and dtype)."""
+        station = self._station("tagger")
+        seen, timing = await station.batcher.submit(
+            TensorJob(row), principal=principal, priority=priority, deadline=deadline
+        )
+        return seen.scores, timing
+
+    def _station(self, task: TaskName) -> Station:
+        station = self._stations.get(task)
+        if station is None:
+            raise EngineUnavailable(f"no model for the task '{task}' is installed")
+        return station
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: InferenceSettings, telemetry: Telemetry, *, runner_factory: RunnerFactory | None = None
+) -> AsyncIterator[Engine]:
+    """Loads every model, warms it up, starts its batcher; leaving it ends the worker threads.
+
+    Raises:
+        ConfigError: a model or the device cannot be used (ModelError for the former).
+    """
+    load: Callable[[], dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]]]
+    caches: Caches = (
+        ResultCache(settings.cache_items, settings.cache_bytes),
+        ResultCache(settings.cache_items, settings.cache_bytes // 4),
+    )
+    load = partial(_load, settings, telemetry, runner_factory or open_runner, caches)
+    loaded = await trio.to_thread.run_sync(load)
+    async with AsyncExitStack() as stack:
+        stations: dict[TaskName, Station] = {}
+        for task, (model, runner, lanes, plan) in loaded.items():
+            batcher: Batcher[Any, Any] = await stack.enter_async_context(
+                open_batcher(
+                    model.name,
+                    lanes,
+                    plan,
+                    telemetry,
+                    max_items=settings.queue_items,
+                    max_delay_s=settings.max_delay_ms / 1e3,
+                    parallel=runner.parallel,
+                )
+            )
+            station = stations[task] = Station(model, runner, batcher, telemetry)
+            info = station.info()
+            telemetry.metrics.model_info.labels(info.name, info.version, info.provider, info.precision).set(1)
+            telemetry.log.info(
+                "inference.model_ready",
+                model=info.name,
+                version=info.version,
+                task=task,
+                provider=info.provider,
+                precision=info.precision,
+                batch=plan.most,
+            )
+        yield Engine(stations, caches, settings)
+
+
+def _load(
+    settings: InferenceSettings, telemetry: Telemetry, open_one: RunnerFactory, caches: Caches
+) -> dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]]:
+    models = load_repository(settings.models_dir or shipped_models())
+    if not models:
+        telemetry.log.warning("inference.no_models", folder=str(settings.models_dir or shipped_models()))
+    loaded: dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]] = {}
+    for task, model in models.items():
+        runner = open_one(model, settings, telemetry.log)
+        buckets = tuple(bucket for bucket in runner.spec.buckets if bucket <= settings.max_batch)
+        if not buckets:
+            raise ConfigError(
+                f"inference.max_batch is {settings.max_batch} but the smallest batch of '{model.name}' is "
+                f"{runner.spec.buckets[0]}; raise it."
+            )
+        bindings = [runner.bind() for _ in range(settings.workers)]
+        costs = None
+        if settings.warm_up:
+            costs = warm_up(runner, bindings[0])
+        plan = BatchPlan(buckets, costs)
+        lane = _lane_maker(model, runner, caches, settings)
+        loaded[task] = model, runner, [lane(bound) for bound in bindings], plan
+    _check_fusion(loaded)
+    return loaded
+
+
+def _lane_maker(
+    model: Model, runner: Runner, caches: Caches, settings: InferenceSettings
+) -> Callable[[Bindings], Lane[Any, Any]]:
+    manifest = model.manifest
+    output = manifest.output
+    entry = manifest.input
+    if manifest.task == "fusion":
+        return lambda bindings: FusionLane(bindings, output.name)
+    if entry is None:
+        raise ModelError(f"Model '{model.name}' has no [input] table.")
+    if manifest.task == "tagger":
+        return lambda bindings: PictureLane(
+            bindings,
+            entry,
+            (output.name, output.vector),
+            model_sha256=runner.sha256,
+            cache=caches[0],
+            max_pixels=settings.max_pixels,
+        )
+    if manifest.tokenizer is None or model.tokenizer is None:
+        raise ModelError(f"Model '{model.name}' has no [tokenizer] table.")
+    encoder = TextEncoder(model.tokenizer, manifest.tokenizer, model.name)
+    most = runner.spec.buckets[-1]
+    return lambda bindings: TextLane(bindings, encoder, most, ids=entry.name, mask=entry.mask, output=output.name)
+
+
+def _check_fusion(loaded: dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]]) -> None:
+    """The fusion model must take the vector that the tagger gives."""
+    fusion, tagger = loaded.get("fusion"), loaded.get("tagger")
+    if fusion is None or tagger is None:
+        return
+    given = tagger[1].spec.outputs[1].row if len(tagger[1].spec.outputs) > 1 else None
+    taken = fusion[1].spec.inputs[1].row
+    if given != taken:
+        raise ModelError(
+            f"Model '{fusion[0].name}' takes features of shape {taken}, '{tagger[0].name}' gives {given}; "
+            "install versions that belong together."
+        )
+
+
+def shipped_models() -> Path:
+    """The folder of the models that csgate ships."""
+    from csgate import shipped
+
+    return shipped.models_dir()
+
+
+def _together(first: Timing, second: Timing) -> Timing:
+    """The timing of two runs, one after the other."""
+    return Timing(
+        queue_ms=first.queue_ms + second.queue_ms,
+        prepare_ms=first.prepare_ms + second.prepare_ms,
+        run_ms=first.run_ms + second.run_ms,
+        total_ms=first.total_ms + second.total_ms,
+        batch=max(first.batch, second.batch),
+    )

@@ -1,0 +1,199 @@
+"""Pictures from strangers: Base64 to bytes, sniffed format, header checked, decoded no larger than is needed.
+
+Four formats pass, known by their first bytes and opened by Pillow as that format and no other. The pixel count is
+read from the header before anything of that size is allocated (for WebP by ourselves: its decoder allocates the
+canvas on opening). A JPEG is decoded at the smallest DCT scale that still covers the size asked for. Whatever Pillow
+raises on damaged data becomes ``BadImage``: its decoders raise nearly any exception class.
+
+Safe from any thread; nothing is shared but Pillow's format registry, which is filled on import.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from csgate import _fast
+from csgate.errors import BadBase64, BadImage, CsgateError, ImageTooLarge, UnsupportedImage
+from csgate.events import Picture
+
+Format = Literal["jpeg", "png", "webp", "gif"]
+Pixels = NDArray[np.uint8]
+
+MAX_JPEG_SCANS: Final = 100
+"""A progressive JPEG has about ten; each one costs a pass over every block of the picture."""
+
+_PLUGINS: Final[dict[Format, Callable[[io.BytesIO], Image.Image]]] = {
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+}
+_ORIENTATION_TAG: Final = 0x0112
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SCAN_MARKER: Final = b"\xff\xda"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPicture:
+    """``pixels``: uint8[H, W, 3 | 4], perhaps at a reduced scale; ``width`` and ``height``: as the picture is shown."""
+
+    pixels: Pixels
+    format: Format
+    width: int
+    height: int
+    animated: bool
+
+
+def file_bytes(picture: Picture) -> bytes:
+    """The picture's file, decoded from Base64 if that is how it came.
+
+    Raises:
+        BadBase64: with the first wrong position in the public sentence (counted from the start of the field).
+    """
+    if picture.encoding == "binary":
+        return bytes(picture.data)
+    whole = memoryview(picture.data).cast("B")
+    try:
+        view, _ = _fast.strip_data_url(whole)
+    except ValueError as error:
+        raise _bad_base64(str(error), 0) from None
+    try:
+        return _fast.base64_bytes(view)
+    except _fast.Base64Error as error:
+        raise _bad_base64(str(error), len(whole) - len(view) + error.position) from None
+
+
+def sniff(data: bytes) -> Format:
+    """The format, by the first bytes.
+
+    Raises:
+        UnsupportedImage: none of the four.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    raise UnsupportedImage(f"unknown first bytes {data[:12]!r}")
+
+
+def decode(data: bytes, *, max_pixels: int, cover: tuple[int, int] | None = None) -> DecodedPicture:
+    """Decodes a picture file, the first frame of an animated one.
+
+    ``cover``: (height, width) that is needed; a JPEG may come back smaller than it is, but not than that.
+
+    Raises:
+        UnsupportedImage: not JPEG, PNG, WebP or GIF.
+        ImageTooLarge: more than ``max_pixels`` pixels by its header.
+        BadImage: damaged, truncated or hostile.
+    """
+    if not data:
+        raise BadImage("the picture is empty")
+    format = sniff(data)
+    if format == "webp":
+        _check_pixels(*_webp_canvas(data), max_pixels)
+    if format == "jpeg" and data.count(_SCAN_MARKER) > MAX_JPEG_SCANS:
+        raise BadImage(f"more than {MAX_JPEG_SCANS} scans")
+    try:
+        with _open(data, format) as image:
+            _check_pixels(*image.size, max_pixels)
+            return _read(image, format, cover)
+    except CsgateError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(f"{error}", max_pixels) from None
+    except Exception as error:
+        raise BadImage(f"{format}: {error!r}") from error
+
+
+def _open(data: bytes, format: Format) -> Image.Image:
+    # Image.open() would warn about large pictures through the process-wide warning filters; the plugin's own class
+    # does not, and the limit is checked right after the header.
+    return _PLUGINS[format](io.BytesIO(data))
+
+
+def _read(image: Image.Image, format: Format, cover: tuple[int, int] | None) -> DecodedPicture:
+    width, height = image.size
+    if format == "jpeg" and cover is not None:
+        image.draft(None, (cover[1], cover[0]))
+    image.load()
+    turn = _orientation(image)
+    shown = _plain(image)
+    if turn in _TURNS:
+        shown = shown.transpose(_TURNS[turn])
+        if turn >= 5:
+            width, height = height, width
+    animated = bool(getattr(image, "is_animated", False))
+    return DecodedPicture(np.asarray(shown), format, width, height, animated)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:
+        return 1  # a damaged EXIF block is no reason to refuse a picture that decodes
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """``image`` as RGB or RGBA."""
+    mode = image.mode
+    if mode in ("RGB", "RGBA") and "transparency" not in image.info:
+        return image
+    if mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling
+        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    transparent = mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info
+    return image.convert("RGBA" if transparent else "RGB")
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """Width and height by the first chunk (RFC 9649 sections 2.5 to 2.7)."""
+    kind = data[12:16]
+    if len(data) >= 30:
+        if kind == b"VP8X":
+            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+        if kind == b"VP8L" and data[20] == 0x2F:
+            bits = int.from_bytes(data[21:25], "little")
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+            bits = int.from_bytes(data[26:30], "little")
+            return bits & 0x3FFF, bits >> 16 & 0x3FFF
+    raise BadImage("webp: no known first chunk")
+
+
+def _bad_base64(detail: str, position: int) -> BadBase64:
+    return BadBase64(
+        detail,
+        public=f"The picture is not valid Base64: the first wrong character is at position {position}.",
+        public_zh=f"图片的 Base64 编码无效：第一个错误字符位于位置 {position}。",
+    )
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise _too_large(f"{width} x {height} pixels", max_pixels)
+
+
+def _too_large(detail: str, max_pixels: int) -> ImageTooLarge:
+    millions = f"{max_pixels / 1e6:g}"
+    return ImageTooLarge(
+        detail,
+        public=f"The picture has too many pixels; at most {millions} million are accepted.",
+        public_zh=f"图片的像素过多，最多接受 {millions} 百万像素。",
+    )

@@ -1,0 +1,370 @@
+"""ONNX Runtime sessions: where they run, with which file, and the buffers bound to them.
+
+A ``Runner`` is one model on one device. A ``Bindings`` is one worker's set of buffers: host arrays for inputs and
+outputs, allocated once at the largest batch, and one ONNX Runtime IO binding for each (batch bucket, text length).
+On the CPU the binding points straight at the arrays. On CUDA it points at device tensors; a run copies the host rows
+over (from page-locked memory where the driver gives it), and outputs come back into the bound host arrays.
+"""
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from time import perf_counter
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csgate.config import InferenceSettings
+from csgate.errors import ConfigError, ModelError
+from csgate.inference.manifest import Precision
+from csgate.inference.repository import Model
+from csgate.telemetry import Logger
+
+Array = NDArray[Any]
+Device = Literal["cpu", "cuda"]
+
+CUDA_PROVIDER: Final = "CUDAExecutionProvider"
+CPU_PROVIDER: Final = "CPUExecutionProvider"
+WARM_UP_RUNS: Final = 3
+VARIABLE: Final = -1
+"""In a row's shape: the padded text length."""
+
+_ELEMENTS: Final[dict[str, type[np.generic]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of a graph: ``row`` is its shape without the batch dimension."""
+
+    name: str
+    dtype: np.dtype[Any]
+    row: tuple[int, ...]
+
+    def shape(self, rows: int, length: int) -> tuple[int, ...]:
+        return (rows, *(length if size == VARIABLE else size for size in self.row))
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """What a session is fed: batch ``buckets``, and ``lengths`` (padded text lengths; ``(0,)`` without text)."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    buckets: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+
+class Bindings(Protocol):
+    """One worker's buffers. Not for use by two threads at once."""
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """Host arrays ``[largest bucket, ...]``; the last run's rows."""
+
+    def inputs(self, length: int = 0) -> Mapping[str, Array]:
+        """Host arrays ``[largest bucket, ...]`` to write rows into, for a padded text ``length``."""
+
+    def run(self, bucket: int, length: int = 0) -> None:
+        """Runs the first ``bucket`` rows."""
+
+
+class Runner(Protocol):
+    """One model, loaded on a device."""
+
+    provider: str
+    precision: Precision
+    sha256: str
+    spec: GraphSpec
+    parallel: bool
+    """Whether runs of several bindings go side by side to advantage (CPU)."""
+
+    def bind(self) -> Bindings:
+        """A new set of buffers."""
+
+
+RunnerFactory = Callable[[Model, InferenceSettings, Logger], Runner]
+
+
+def import_runtime() -> Any:
+    """The onnxruntime module, its CUDA libraries found if they came as Python packages.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            "ONNX Runtime is not installed; run pip install 'csgate[cpu]', or 'csgate[cuda]' on a GPU machine."
+        ) from error
+    return onnxruntime
+
+
+class OnnxRunner:
+    """A model in an ONNX Runtime session."""
+
+    def __init__(self, runtime: Any, session: Any, model: Model, precision: Precision, device_id: int) -> None:
+        self._runtime = runtime
+        self._session = session
+        self._device_id = device_id
+        self.provider: str = session.get_providers()[0]
+        self.precision: Precision = precision
+        self.sha256: str = model.manifest.files[precision].sha256
+        self.parallel: bool = self.provider == CPU_PROVIDER
+        self.spec: GraphSpec = read_graph(session, model)
+
+    def bind(self) -> Bindings:
+        if self.provider == CUDA_PROVIDER:
+            return DeviceBindings(self._runtime, self._session, self.spec, "cuda", self._device_id)
+        return HostBindings(self._session, self.spec)
+
+
+class HostBindings:
+    """Buffers of a CPU session: bound where they lie, nothing is copied."""
+
+    def __init__(self, session: Any, spec: GraphSpec) -> None:
+        self._session = session
+        most = spec.buckets[-1]
+        self._inputs = {length: _arrays(spec.inputs, most, length) for length in spec.lengths}
+        self.outputs: dict[str, Array] = _arrays(spec.outputs, most, 0)
+        self._bindings: dict[tuple[int, int], Any] = {}
+        for length in spec.lengths:
+            for bucket in spec.buckets:
+                binding = session.io_binding()
+                for tensor in spec.inputs:
+                    _point(binding.bind_input, tensor, self._inputs[length][tensor.name], bucket, length)
+                for tensor in spec.outputs:
+                    _point(binding.bind_output, tensor, self.outputs[tensor.name], bucket, 0)
+                self._bindings[bucket, length] = binding
+
+    def inputs(self, length: int = 0) -> dict[str, Array]:
+        return self._inputs[length]
+
+    def run(self, bucket: int, length: int = 0) -> None:
+        self._session.run_with_iobinding(self._bindings[bucket, length])
+
+
+class DeviceBindings:
+    """Buffers of a session with memory of its own: tensors on the device, and host arrays that mirror them."""
+
+    def __init__(
+        self,
+        runtime: Any,
+        session: Any,
+        spec: GraphSpec,
+        device: str,
+        device_id: int,
+        pin: Callable[[Array], bool] | None = None,
+    ) -> None:
+        self._session = session
+        most = spec.buckets[-1]
+        self._inputs = {length: _arrays(spec.inputs, most, length) for length in spec.lengths}
+        self.outputs: dict[str, Array] = _arrays(spec.outputs, most, 0)
+        pin = pin or page_lock
+        hosts = [array for arrays in self._inputs.values() for array in arrays.values()]
+        self.pinned: bool = sum(not pin(array) for array in (*hosts, *self.outputs.values())) == 0
+        self._bindings: dict[tuple[int, int], tuple[Any, list[tuple[Any, Array]]]] = {}
+        for length in spec.lengths:
+            for bucket in spec.buckets:
+                binding = session.io_binding()
+                copies: list[tuple[Any, Array]] = []
+                for tensor in spec.inputs:
+                    value = runtime.OrtValue.ortvalue_from_shape_and_type(
+                        list(tensor.shape(bucket, length)), tensor.dtype.type, device, device_id
+                    )
+                    binding.bind_ortvalue_input(tensor.name, value)
+                    copies.append((value, self._inputs[length][tensor.name][:bucket]))
+                for tensor in spec.outputs:
+                    # Bound to host memory: the runtime copies what the device computed as the run ends.
+                    _point(binding.bind_output, tensor, self.outputs[tensor.name], bucket, 0)
+                self._bindings[bucket, length] = binding, copies
+
+    def inputs(self, length: int = 0) -> dict[str, Array]:
+        return self._inputs[length]
+
+    def run(self, bucket: int, length: int = 0) -> None:
+        binding, copies = self._bindings[bucket, length]
+        for value, rows in copies:
+            value.update_inplace(rows)
+        self._session.run_with_iobinding(binding)
+
+
+def open_runner(model: Model, settings: InferenceSettings, log: Logger, runtime: Any = None) -> OnnxRunner:
+    """Loads ``model`` where ``settings.device`` says. The provider is asked of the session, never assumed.
+
+    Raises:
+        ConfigError: CUDA was demanded and the session does not run on it.
+        ModelError: the file is not the one named, is no ONNX graph, or does not fit its manifest.
+    """
+    ort = runtime or import_runtime()
+    if settings.device != "cpu" and CUDA_PROVIDER in ort.get_available_providers():
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+        precision = model.precision("cuda")
+        session = _open_session(ort, model, precision, settings, "cuda")
+        if session.get_providers()[0] == CUDA_PROVIDER:
+            return OnnxRunner(ort, session, model, precision, settings.device_id)
+        reason = (
+            "ONNX Runtime could not start CUDA (its own log says why; often a missing driver, cuDNN or CUDA library)"
+        )
+    else:
+        reason = "the ONNX Runtime installed here has no CUDA (pip install 'csgate[cuda]' instead of 'csgate[cpu]')"
+    if settings.device == "cuda":
+        raise ConfigError(f"inference.device is 'cuda' but {reason}; mend that or set inference.device to 'auto'.")
+    if settings.device == "auto":
+        log.warning("inference.cpu_fallback", model=model.name, reason=reason)
+    precision = model.precision("cpu")
+    return OnnxRunner(ort, _open_session(ort, model, precision, settings, "cpu"), model, precision, 0)
+
+
+def warm_up(runner: Runner, bindings: Bindings, runs: int = WARM_UP_RUNS) -> dict[int, float]:
+    """Runs every bucket (and text length) and returns the best seconds a run by bucket, at the longest length.
+
+    The first run of a shape is the slow one (memory plans, on CUDA the choice of kernels); it is never timed alone.
+    """
+    costs: dict[int, float] = {}
+    for length in runner.spec.lengths:
+        for bucket in runner.spec.buckets:
+            best = float("inf")
+            for _ in range(max(1, runs)):
+                began = perf_counter()
+                bindings.run(bucket, length)
+                best = min(best, perf_counter() - began)
+            costs[bucket] = best
+    return costs
+
+
+def page_lock(array: Array) -> bool:
+    """Page-locks ``array`` for the GPU's copy engine, for as long as the process lives; False where that fails.
+
+    Without it copies still work, through the driver's own staging buffer.
+    """
+    for name in ("libcudart.so.13", "libcudart.so.12", "cudart64_13.dll", "cudart64_12.dll"):
+        try:
+            register = ctypes.CDLL(name).cudaHostRegister
+        except (OSError, AttributeError):
+            continue
+        return bool(register(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), ctypes.c_uint(0)) == 0)
+    return False
+
+
+def read_graph(session: Any, model: Model) -> GraphSpec:
+    """What the graph takes and gives, held against the manifest.
+
+    Raises:
+        ModelError: a name, dtype or shape of the manifest is not the graph's.
+    """
+    manifest = model.manifest
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name: node for node in session.get_outputs()}
+    wanted = _wanted_inputs(model)
+    missing = [spec.name for spec in wanted if spec.name not in inputs]
+    spare = sorted(set(inputs) - {spec.name for spec in wanted})
+    if missing or spare:
+        raise ModelError(
+            f"Model '{model.name}': the graph's inputs are {sorted(inputs)}, the manifest feeds "
+            f"{sorted(spec.name for spec in wanted)}; make them the same."
+        )
+    found = tuple(_fit_input(model, spec, inputs[spec.name]) for spec in wanted)
+    names = [manifest.output.name] + ([manifest.output.vector] if manifest.output.vector else [])
+    for name in names:
+        if name not in outputs:
+            raise ModelError(
+                f"Model '{model.name}': the graph has no output '{name}' (it has {sorted(outputs)}); "
+                "mend [output] in its manifest."
+            )
+    results = tuple(_read_output(model, outputs[name]) for name in names)
+    if results[0].row != (len(model.labels.names),):
+        raise ModelError(
+            f"Model '{model.name}': output '{names[0]}' has rows of shape {results[0].row} but there are "
+            f"{len(model.labels.names)} labels; mend the labels file or the graph."
+        )
+    lengths = manifest.tokenizer.lengths if manifest.tokenizer is not None else (0,)
+    return GraphSpec(found, results, manifest.batch.buckets, lengths)
+
+
+def _wanted_inputs(model: Model) -> list[TensorSpec]:
+    """The inputs as the manifest has them; 0 in a fusion input's row stands for any size."""
+    manifest = model.manifest
+    entry = manifest.input
+    if manifest.task == "fusion":
+        kind = np.dtype(np.float32)
+        return [TensorSpec("text_logits", kind, (len(model.labels.names),)), TensorSpec("features", kind, (0,))]
+    if entry is None:
+        raise ModelError(f"Model '{model.name}' has no [input] table.")
+    dtype = np.dtype(entry.dtype)
+    if manifest.task == "tagger":
+        size = (entry.height, entry.width)
+        return [TensorSpec(entry.name, dtype, (3, *size) if entry.layout == "NCHW" else (*size, 3))]
+    return [TensorSpec(name, dtype, (VARIABLE,)) for name in (entry.name, entry.mask) if name]
+
+
+def _fit_input(model: Model, spec: TensorSpec, node: Any) -> TensorSpec:
+    shape: list[Any] = list(node.shape)
+    row: list[int] = []
+    fits = len(shape) == len(spec.row) + 1 and _ELEMENTS.get(node.type) == spec.dtype.type
+    for size, has in zip(spec.row, shape[1:], strict=False):
+        fixed = isinstance(has, int)
+        row.append(has if size == 0 and fixed else size)
+        fits = fits and (not fixed or has == size or size == 0)
+    if not fits or 0 in row:
+        raise ModelError(
+            f"Model '{model.name}': input '{spec.name}' of the graph is {node.type} {shape}, the manifest says "
+            f"{spec.dtype} with rows {list(spec.row)}; make them the same."
+        )
+    most = model.manifest.batch.buckets
+    if isinstance(shape[0], int) and most != (shape[0],):
+        raise ModelError(
+            f"Model '{model.name}': the graph's batch size is fixed at {shape[0]}; export it with a free batch "
+            f"dimension, or set batch.buckets to [{shape[0]}]."
+        )
+    return TensorSpec(spec.name, spec.dtype, tuple(row))
+
+
+def _read_output(model: Model, node: Any) -> TensorSpec:
+    row = tuple(node.shape[1:])
+    if node.type not in ("tensor(float)", "tensor(float16)") or not all(isinstance(size, int) for size in row):
+        raise ModelError(
+            f"Model '{model.name}': output '{node.name}' is {node.type} {list(node.shape)}; export it as float with "
+            "every dimension but the batch fixed."
+        )
+    return TensorSpec(node.name, np.dtype(_ELEMENTS[node.type]), row)
+
+
+def _arrays(specs: tuple[TensorSpec, ...], rows: int, length: int) -> dict[str, Array]:
+    return {spec.name: np.zeros(spec.shape(rows, length), spec.dtype) for spec in specs}
+
+
+def _point(bind: Callable[..., None], spec: TensorSpec, array: Array, rows: int, length: int) -> None:
+    shape = spec.shape(rows, length)
+    if prod(shape) * spec.dtype.itemsize > array.nbytes:
+        raise ValueError(f"{spec.name}: {shape} does not fit its buffer")
+    bind(spec.name, "cpu", 0, spec.dtype.type, list(shape), array.ctypes.data)
+
+
+def _open_session(ort: Any, model: Model, precision: Precision, settings: InferenceSettings, device: Device) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings.intra_op_threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Spinning threads take the cores that the gateway and the preparing threads need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    providers: list[Any] = [CPU_PROVIDER]
+    if device == "cuda":
+        providers.insert(0, (CUDA_PROVIDER, {"device_id": str(settings.device_id)}))
+    graph = model.graph_bytes(precision)
+    try:
+        return ort.InferenceSession(graph, sess_options=options, providers=providers)
+    except Exception as error:  # the runtime's own exception classes are not public
+        path = model.folder / model.manifest.files[precision].path
+        raise ModelError(f"{path} cannot be loaded: {str(error).splitlines()[0]}; export the model again.") from error

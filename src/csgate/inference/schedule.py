@@ -1,0 +1,171 @@
+"""Which items run next, as pure decisions: no threads, no clock, no awaiting. ``batcher`` carries them out.
+
+    offer ──> class 0 ──> principal a: item item item      take: the most urgent class that has items; in it one item
+              class 1 ──> principal b: item                      a principal in turn; expired ones are set aside
+                          principal c: item item
+
+Priority is strict between classes; what waits too long in a lower one meets its deadline and is told so.
+"""
+
+import math
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from csgate.errors import Overloaded
+
+BATCH_OVERHEAD_S: Final = 0.000_15
+"""What a batch costs beside its run (a thread hop, a wake-up), whatever its size."""
+
+
+class Entry(Protocol):
+    """What the schedule must know of an item. Times are seconds of one clock; ``priority`` 0 is the most urgent."""
+
+    principal: Hashable
+    priority: int
+    deadline: float
+    arrived: float
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class BatchPlan:
+    """How many waiting items to run at once, from what each bucket was seen to cost.
+
+    On a CPU a batch of 5 padded to 8 costs three items more than it need, so 4 and then 1 are run; on a GPU both
+    cost the same and 5 are run. Neither is written down anywhere: the bucket with the most items a second wins.
+    """
+
+    def __init__(self, buckets: Sequence[int], costs_s: Mapping[int, float] | None = None) -> None:
+        """``costs_s``: seconds a run by bucket; without it a run's time is taken to grow with its rows."""
+        self.buckets: Final = tuple(buckets)
+        costs = costs_s or {bucket: bucket * 0.001 for bucket in self.buckets}
+        self._seconds = tuple(costs[bucket] + BATCH_OVERHEAD_S for bucket in self.buckets)
+        self._sizes = [0, *(self._best(waiting) for waiting in range(1, self.buckets[-1] + 1))]
+        self.most: Final = self._sizes[-1]
+        """The size that is taken however many wait."""
+
+    def _best(self, waiting: int) -> int:
+        ways = zip(self.buckets, self._seconds, strict=True)
+        return max((min(bucket, waiting) / seconds, min(bucket, waiting)) for bucket, seconds in ways)[1]
+
+    def size(self, waiting: int) -> int:
+        """How many of ``waiting`` items to put into the next batch."""
+        return self._sizes[min(waiting, self.buckets[-1])]
+
+    def bucket(self, rows: int) -> int:
+        """The smallest bucket that holds ``rows``."""
+        return self.buckets[bisect_left(self.buckets, rows)]
+
+    def seconds(self, waiting: int) -> float:
+        """About how long ``waiting`` items take to run, one batch after the other."""
+        batches = waiting / self.most
+        return batches * self._seconds[bisect_left(self.buckets, self.most)]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[E]):
+    """``batch`` runs now; ``expired`` are to be told; with neither, look again at ``wait_until`` (None: when woken)."""
+
+    batch: list[E]
+    expired: list[E]
+    wait_until: float | None = None
+
+
+class Schedule(Generic[E]):
+    """The bounded queue of one model."""
+
+    def __init__(
+        self, plan: BatchPlan, *, max_items: int, max_delay_s: float = 0.0, workers: int = 1, parallel: bool = False
+    ) -> None:
+        """``parallel``: the workers' runs go side by side (CPU), so waiting items are shared out among free workers."""
+        self.plan: Final = plan
+        self._max_items = max_items
+        self._max_delay_s = max_delay_s
+        self._free = workers
+        self._parallel = parallel
+        self._classes: dict[int, OrderedDict[Hashable, OrderedDict[E, None]]] = {}
+        self._arrivals: OrderedDict[E, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._arrivals)
+
+    def offer(self, item: E) -> None:
+        """Queues ``item``.
+
+        Raises:
+            Overloaded: the queue is full; ``retry_after`` says when about half of it will have run.
+        """
+        if len(self._arrivals) >= self._max_items:
+            raise Overloaded(
+                f"{self._max_items} items wait already",
+                retry_after=max(0.1, round(self.plan.seconds(self._max_items) / 2, 1)),
+            )
+        principals = self._classes.get(item.priority)
+        if principals is None:
+            principals = self._classes[item.priority] = OrderedDict()
+        items = principals.get(item.principal)
+        if items is None:
+            items = principals[item.principal] = OrderedDict()
+        items[item] = None
+        self._arrivals[item] = None
+
+    def discard(self, item: E) -> bool:
+        """Forgets an item whose caller has gone; False if it is no longer queued."""
+        if item not in self._arrivals:
+            return False
+        del self._arrivals[item]
+        principals = self._classes[item.priority]
+        items = principals[item.principal]
+        del items[item]
+        if not items:
+            del principals[item.principal]
+            if not principals:
+                del self._classes[item.priority]
+        return True
+
+    def take(self, now: float) -> Decision[E]:
+        """The next batch for a worker that is free. After it ran, call ``release``."""
+        waiting = len(self._arrivals)
+        if not waiting:
+            return Decision([], [])
+        if self._max_delay_s and waiting < self.plan.most:
+            due = next(iter(self._arrivals)).arrived + self._max_delay_s
+            if now < due:
+                return Decision([], [], due)
+        share = math.ceil(waiting / self._free) if self._parallel and self._free > 1 else waiting
+        wanted = self.plan.size(share)
+        batch: list[E] = []
+        expired: list[E] = []
+        while len(batch) < wanted and self._arrivals:
+            item = self._next()
+            (batch if now < item.deadline else expired).append(item)
+        if batch:
+            self._free -= 1
+        return Decision(batch, expired)
+
+    def release(self) -> None:
+        """A worker has finished the batch it took."""
+        self._free += 1
+
+    def drain(self) -> list[E]:
+        """Empties the queue; what was in it."""
+        items = list(self._arrivals)
+        self._arrivals.clear()
+        self._classes.clear()
+        return items
+
+    def _next(self) -> E:
+        urgent = min(self._classes)
+        principals = self._classes[urgent]
+        principal, items = principals.popitem(last=False)
+        item, _ = items.popitem(last=False)
+        if items:
+            principals[principal] = items  # to the end: the others come first
+        elif not principals:
+            del self._classes[urgent]
+        del self._arrivals[item]
+        return item

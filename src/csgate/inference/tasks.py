@@ -1,0 +1,231 @@
+"""What each task does with a batch row: the lanes that ``batcher`` drives, and the arithmetic after a run."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+
+from csgate import _fast
+from csgate.errors import Internal
+from csgate.events import Intent, Picture, Sentiment, SentimentLabel, Tag
+from csgate.inference.cache import ResultCache
+from csgate.inference.manifest import InputEntry
+from csgate.inference.pictures import Format, decode, file_bytes
+from csgate.inference.results import Vector
+from csgate.inference.runner import Array, Bindings
+from csgate.inference.texts import TextEncoder
+
+HASHED_ON_LOOP_BYTES: Final = 64 * 1024
+"""Up to this size a picture is hashed where it arrives (about 40 microseconds); above it, in a worker thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the tagger found in a picture: ``scores`` float32[T], ``vector`` float32[F]; both read-only, not views."""
+
+    scores: Vector
+    vector: Vector | None
+    width: int
+    height: int
+    format: Format
+    animated: bool
+
+    @property
+    def nbytes(self) -> int:
+        return self.scores.nbytes + (self.vector.nbytes if self.vector is not None else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureJob:
+    """A picture to tag; ``key`` is its cache key where that was worked out already."""
+
+    picture: Picture
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorJob:
+    """A row that is ready: an array of the model's input row shape and dtype."""
+
+    row: Array
+
+
+def picture_key(model_sha256: str, picture: Picture) -> bytes:
+    """The cache key of a picture as it came; the same file in Base64 and as bytes has two."""
+    digest = hashlib.sha256(f"{model_sha256}:{picture.encoding}:".encode(), usedforsecurity=True)
+    digest.update(picture.data)
+    return digest.digest()
+
+
+def text_key(model_sha256: str, share: str, text: str) -> bytes:
+    """The cache key of a tenant's text. Lengths go in, so no two (share, text) pairs run together."""
+    digest = hashlib.sha256(f"{model_sha256}:{len(share)}:{share}:".encode("utf-8", "surrogatepass"))
+    digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.digest()
+
+
+class PictureLane:
+    """Pictures (or ready rows) through a tagger: ``Lane[PictureJob | TensorJob, Seen]``."""
+
+    def __init__(
+        self,
+        bindings: Bindings,
+        entry: InputEntry,
+        outputs: tuple[str, str | None],
+        *,
+        model_sha256: str,
+        cache: ResultCache[Seen],
+        max_pixels: int,
+    ) -> None:
+        """``outputs``: the names of the scores and of the feature vector."""
+        self._bindings = bindings
+        self._entry = entry
+        self._rows = bindings.inputs()[entry.name]
+        self._scores = bindings.outputs[outputs[0]]
+        self._vectors = bindings.outputs[outputs[1]] if outputs[1] else None
+        self._sha256 = model_sha256
+        self._cache = cache
+        self._max_pixels = max_pixels
+        self._notes: dict[int, tuple[int, int, Format, bool]] = {}
+        self._keys: dict[int, bytes | None] = {}
+
+    def prepare(self, row: int, payload: PictureJob | TensorJob) -> Seen | None:
+        if isinstance(payload, TensorJob):
+            self._rows[row] = payload.row
+            self._notes[row] = (0, 0, "png", False)
+            self._keys[row] = None
+            return None
+        # Looked up here as well: above the size hashed on arrival, and because an equal one may have run meanwhile.
+        key = payload.key or picture_key(self._sha256, payload.picture)
+        seen = self._cache.get(key)
+        if seen is not None:
+            return seen
+        entry = self._entry
+        decoded = decode(file_bytes(payload.picture), max_pixels=self._max_pixels, cover=(entry.height, entry.width))
+        _fast.prepare(
+            decoded.pixels,
+            self._rows[row],
+            layout=entry.layout,
+            mode=entry.resize,
+            filter=entry.filter,
+            mean=entry.mean,
+            std=entry.std,
+            scale=entry.scale,
+            fill=entry.background,
+        )
+        self._notes[row] = (decoded.width, decoded.height, decoded.format, decoded.animated)
+        self._keys[row] = key
+        return None
+
+    def run(self, rows: int, bucket: int) -> None:
+        self._bindings.run(bucket)
+
+    def result(self, row: int) -> Seen:
+        vector = None if self._vectors is None else _kept(self._vectors[row])
+        seen = Seen(_kept(self._scores[row]), vector, *self._notes[row])
+        key = self._keys[row]
+        if key is not None:
+            self._cache.put(key, seen, seen.nbytes)
+        return seen
+
+
+class TextLane:
+    """Texts to logits: ``Lane[str, Vector]``. Rows are gathered as id lists, then padded to one length."""
+
+    def __init__(
+        self, bindings: Bindings, encoder: TextEncoder, most: int, *, ids: str, mask: str | None, output: str
+    ) -> None:
+        self._bindings = bindings
+        self._encoder = encoder
+        self._ids = ids
+        self._mask = mask
+        self._logits = bindings.outputs[output]
+        self._gathered: list[list[int]] = [[] for _ in range(most)]
+
+    def prepare(self, row: int, payload: str) -> Vector | None:
+        self._gathered[row] = self._encoder.encode(payload)
+        return None
+
+    def run(self, rows: int, bucket: int) -> None:
+        gathered = self._gathered[:rows]
+        length = self._encoder.length(max(map(len, gathered)))
+        arrays = self._bindings.inputs(length)
+        ids = arrays[self._ids]
+        mask = arrays[self._mask] if self._mask else None
+        ids[:bucket] = self._encoder.pad_id
+        if mask is not None:
+            mask[:bucket] = 0
+            mask[rows:bucket, 0] = 1  # a padding row attends to something, or its softmax divides by zero
+        for row, tokens in enumerate(gathered):
+            ids[row, : len(tokens)] = tokens
+            if mask is not None:
+                mask[row, : len(tokens)] = 1
+        self._bindings.run(bucket, length)
+
+    def result(self, row: int) -> Vector:
+        return _kept(self._logits[row])
+
+
+class FusionLane:
+    """Text logits and picture features to logits: ``Lane[tuple[Vector, Vector], Vector]``."""
+
+    def __init__(self, bindings: Bindings, output: str) -> None:
+        self._bindings = bindings
+        arrays = bindings.inputs()
+        self._text = arrays["text_logits"]
+        self._features = arrays["features"]
+        self._logits = bindings.outputs[output]
+
+    def prepare(self, row: int, payload: tuple[Vector, Vector]) -> Vector | None:
+        text, features = payload
+        if features.shape != self._features.shape[1:]:
+            raise Internal(
+                f"the fusion model takes {self._features.shape[1:]} features, the tagger gave {features.shape}"
+            )
+        self._text[row] = text
+        self._features[row] = features
+        return None
+
+    def run(self, rows: int, bucket: int) -> None:
+        self._bindings.run(bucket)
+
+    def result(self, row: int) -> Vector:
+        return _kept(self._logits[row])
+
+
+def softmax(logits: Vector, temperature: float) -> Vector:
+    """Probabilities, float32 of the same shape."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled = np.exp(scaled - scaled.max())
+    shares: Vector = (scaled / scaled.sum()).astype(np.float32)
+    return shares
+
+
+def rank_intents(probabilities: Vector, names: tuple[str, ...]) -> tuple[Intent, ...]:
+    """Every intent, the likeliest first."""
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    values = probabilities.tolist()
+    return tuple(Intent(names[index], values[index]) for index in order)
+
+
+def read_sentiment(probabilities: Vector, names: tuple[str, ...]) -> Sentiment:
+    """The likeliest label, and P(positive) - P(negative)."""
+    by_name: dict[str, float] = dict(zip(names, probabilities.tolist(), strict=True))
+    label = max(by_name, key=by_name.__getitem__)
+    return Sentiment(cast(SentimentLabel, label), by_name["positive"] - by_name["negative"])
+
+
+def top_tags(scores: Vector, names: tuple[str, ...], shown: tuple[str, ...], count: int) -> tuple[Tag, ...]:
+    """The ``count`` best tags, the best first; scores are cut to [0, 1]."""
+    count = min(count, len(names))
+    best = np.argpartition(-scores, count - 1)[:count]
+    order = best[np.argsort(-scores[best], kind="stable")].tolist()
+    return tuple(Tag(names[i], shown[i], min(1.0, max(0.0, float(scores[i])))) for i in order)
+
+
+def _kept(row: Array) -> Vector:
+    """A read-only float32 copy: the buffer it lies in is about to be used again."""
+    copy = np.array(row, np.float32)
+    copy.setflags(write=False)
+    return copy
