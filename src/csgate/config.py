@@ -1,21 +1,27 @@
 """One typed settings tree. Precedence: flags over environment (``CSGATE_SERVER__PORT=8081``) over the TOML file
 over the defaults. Frozen once loaded; every part is handed the section that it needs.
+
+docs/configuration.md is generated from this tree (``csgate config --reference``); a test keeps the two together.
 """
 
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from csgate.errors import ConfigError
 
-MIB: int = 1024 * 1024
+MIB: Final = 1024 * 1024
+ENVIRONMENT_PREFIX: Final = "CSGATE_"
+ENVIRONMENT_DELIMITER: Final = "__"
 
 PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"]
 
@@ -27,115 +33,135 @@ class Section(BaseModel):
 class ServerSettings(Section):
     """Where csgate listens and whom it lets in."""
 
-    host: str = "127.0.0.1"
-    port: Port = 8080
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    host: str = Field("127.0.0.1", description="address to listen on; `0.0.0.0` or `::` for every one of the machine")
+    port: Port = Field(8080, description="port of WebSocket and HTTP; 0 picks a free one")
+    tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain; turns TLS on")
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key")
     operator_host: str | None = Field(
-        None, description="bind /metrics, /healthz and /readyz to this address instead of the public one"
+        None, description="address of `operator_port`; default: the same as `server.host`"
     )
-    operator_port: Port | None = None
-    origins: tuple[str, ...] = Field((), description="allowed Origin values; empty: same host only; '*': any")
-    trusted_proxies: tuple[str, ...] = Field((), description="networks whose X-Forwarded-For is believed")
-    data_dir: Path = Path(".data")
-    drain_seconds: PositiveFloat = 20.0
-    page: bool = True
-    backlog: PositiveInt = 1024
+    operator_port: Port | None = Field(
+        None, description="serve /metrics, /healthz and /readyz on a port of their own instead of the public one"
+    )
+    origins: tuple[str, ...] = Field((), description="allowed Origin values; empty: same host only; `*`: any")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks of proxies whose X-Forwarded-For is believed"
+    )
+    data_dir: Path = Field(Path(".data"), description="folder for what must survive a restart")
+    drain_seconds: PositiveFloat = Field(20.0, description="time for answers in progress after SIGTERM")
+    page: bool = Field(True, description="serve the page at /")
+    backlog: PositiveInt = Field(1024, description="connections that the system may queue before they are accepted")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together; give both or neither")
+        if self.operator_host is not None and self.operator_port is None:
+            raise ValueError("operator_host needs operator_port as well")
+        return self
 
 
 class LimitSettings(Section):
     """Every bound at the door."""
 
-    max_message_bytes: PositiveInt = 8 * MIB
-    max_frame_bytes: PositiveInt = 16 * MIB
-    receive_budget_bytes: PositiveInt = 256 * MIB
-    outbound_queue_bytes: PositiveInt = MIB
-    max_json_depth: PositiveInt = 8
-    max_text_chars: PositiveInt = 8000
-    max_pixels: PositiveInt = 50_000_000
-    head_bytes: PositiveInt = 16 * 1024
-    head_seconds: PositiveFloat = 10.0
-    authenticate_seconds: PositiveFloat = 10.0
-    message_seconds: PositiveFloat = 20.0
-    message_bytes_per_second: PositiveInt = 8 * 1024
-    ping_after_seconds: PositiveFloat = 25.0
-    pong_seconds: PositiveFloat = 8.0
-    close_seconds: PositiveFloat = 5.0
-    send_seconds: PositiveFloat = 30.0
-    connections: PositiveInt = 20_000
-    connections_per_principal: PositiveInt = 20
-    connections_per_address: PositiveInt = 2_000
-    messages_per_second: PositiveFloat = 5.0
-    messages_burst: PositiveInt = 20
-    picture_bytes_per_second: PositiveFloat = 2.0 * MIB
-    picture_bytes_burst: PositiveInt = 32 * MIB
-    guests_per_minute: PositiveFloat = 30.0
-    requests_per_second: PositiveFloat = 50.0
+    max_message_bytes: PositiveInt = Field(8 * MIB, description="largest message that is read; above: `too_large`")
+    max_frame_bytes: PositiveInt = Field(16 * MIB, description="largest message that is drained; above: close 1009")
+    receive_budget_bytes: PositiveInt = Field(
+        256 * MIB, description="unfinished messages of all connections together; above: close 1013"
+    )
+    outbound_queue_bytes: PositiveInt = Field(MIB, description="waiting for one slow reader; above: close 4003")
+    max_json_depth: PositiveInt = Field(8, description="nesting levels in a message")
+    max_text_chars: PositiveInt = Field(8000, description="characters in a message's text")
+    max_pixels: PositiveInt = Field(50_000_000, description="pixels of a picture, checked before it is decoded")
+    head_bytes: PositiveInt = Field(16 * 1024, description="largest HTTP head")
+    head_seconds: PositiveFloat = Field(10.0, description="time for the HTTP head to arrive")
+    authenticate_seconds: PositiveFloat = Field(10.0, description="time to authenticate; then close 4502")
+    message_seconds: PositiveFloat = Field(20.0, description="time for a message to be whole, and in addition …")
+    message_bytes_per_second: PositiveInt = Field(8 * 1024, description="… a second for so many bytes of it")
+    ping_after_seconds: PositiveFloat = Field(25.0, description="silence after which the server pings")
+    pong_seconds: PositiveFloat = Field(8.0, description="time for the pong; then close 4002")
+    close_seconds: PositiveFloat = Field(5.0, description="time for the peer to answer a close frame")
+    send_seconds: PositiveFloat = Field(30.0, description="time for one send to make progress")
+    connections: PositiveInt = Field(20_000, description="open connections in all")
+    connections_per_principal: PositiveInt = Field(20, description="open connections of one principal")
+    connections_per_address: PositiveInt = Field(2_000, description="open connections from one address")
+    messages_per_second: PositiveFloat = Field(5.0, description="messages of a principal, sustained")
+    messages_burst: PositiveInt = Field(20, description="messages of a principal at once")
+    picture_bytes_per_second: PositiveFloat = Field(2.0 * MIB, description="picture bytes of a principal, sustained")
+    picture_bytes_burst: PositiveInt = Field(32 * MIB, description="picture bytes of a principal at once")
+    guests_per_minute: PositiveFloat = Field(30.0, description="guest tokens an address may ask for")
+    requests_per_second: PositiveFloat = Field(50.0, description="HTTP requests of an address")
 
 
 class AuthSettings(Section):
     """Which tokens pass. Without a secret, a key or a JWKS URL, a secret is made and kept in ``data_dir/secret``."""
 
-    algorithms: tuple[Algorithm, ...] = ("HS256",)
-    secret: SecretStr | None = None
-    public_key_file: Path | None = None
-    jwks_url: str | None = None
-    jwks_cache_seconds: PositiveFloat = 300.0
-    audience: str | None = None
-    issuer: str | None = None
-    leeway_seconds: float = Field(30.0, ge=0, le=300)
-    query_token: bool = False
-    guests: bool = True
-    guest_seconds: PositiveFloat = 3600.0
-    guest_renew_seconds: PositiveFloat = 7 * 86400.0
-    ticket_seconds: PositiveFloat = 30.0
-    max_tickets: PositiveInt = 10_000
+    algorithms: tuple[Algorithm, ...] = Field(("HS256",), min_length=1, description="accepted signature algorithms")
+    secret: SecretStr | None = Field(None, description="shared secret of the HS algorithms, 32 bytes or more")
+    public_key_file: Path | None = Field(None, description="PEM public key of the RS, ES or EdDSA algorithms")
+    jwks_url: str | None = Field(None, description="URL of a JSON Web Key Set with such keys")
+    jwks_cache_seconds: PositiveFloat = Field(300.0, description="how long a fetched key set is used")
+    audience: str | None = Field(None, description="`aud` that a token must carry")
+    issuer: str | None = Field(None, description="`iss` that a token must carry")
+    leeway_seconds: float = Field(30.0, ge=0, le=300, description="clock difference that is forgiven")
+    query_token: bool = Field(False, description="accept `?token=`; URLs end up in logs, so better not")
+    guests: bool = Field(True, description="give guest tokens at POST /v1/guest")
+    guest_seconds: PositiveFloat = Field(3600.0, description="lifetime of a guest token")
+    guest_renew_seconds: PositiveFloat = Field(
+        7 * 86400.0, description="how long after its end a guest token may still be renewed"
+    )
+    ticket_seconds: PositiveFloat = Field(30.0, description="lifetime of a ticket")
+    max_tickets: PositiveInt = Field(10_000, description="tickets given and not yet used")
 
 
 class SessionSettings(Section):
     """The conversation log and its turns."""
 
-    store: Literal["memory"] = "memory"
-    max_conversations: PositiveInt = 100_000
-    max_events: PositiveInt = Field(1_000, description="kept a conversation; older ones are forgotten first")
-    max_age_seconds: PositiveFloat = 86_400.0
+    store: Literal["memory"] = Field("memory", description="where conversations are kept")
+    max_conversations: PositiveInt = Field(100_000, description="conversations kept")
+    max_events: PositiveInt = Field(1_000, description="events kept of a conversation; the oldest are forgotten first")
+    max_age_seconds: PositiveFloat = Field(86_400.0, description="how long a silent conversation is kept")
     page_events: PositiveInt = Field(50, description="events in a starting page")
     max_waiting: PositiveInt = Field(16, description="messages of one conversation that may wait")
     max_open_turns: PositiveInt = Field(4096, description="turns of all conversations waiting or running")
     max_attachments: PositiveInt = Field(16, description="connections on one conversation")
-    turn_seconds: PositiveFloat = 30.0
-    grace_seconds: PositiveFloat = 60.0
-    handoff_seconds: PositiveFloat = 60.0
+    turn_seconds: PositiveFloat = Field(30.0, description="time for one answer")
+    grace_seconds: PositiveFloat = Field(60.0, description="how long an answer goes on after the last connection left")
+    handoff_seconds: PositiveFloat = Field(60.0, description="time for a person to take over before the bot is back")
 
 
 class InferenceSettings(Section):
     """Models, devices and batches."""
 
-    models_dir: Path | None = Field(None, description="default: the models that csgate ships")
-    device: Literal["auto", "cuda", "cpu"] = "auto"
-    device_id: int = 0
-    intra_op_threads: PositiveInt = 1
+    models_dir: Path | None = Field(None, description="folder of model folders; default: the models that csgate ships")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="`auto` takes CUDA where it works; `cuda` refuses to start without it"
+    )
+    device_id: int = Field(0, ge=0, description="which CUDA device")
+    intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads within one run")
     workers: PositiveInt = Field(2, description="preparing threads a model; one prepares while the other runs")
-    max_batch: PositiveInt = 32
-    queue_items: PositiveInt = 1024
-    max_delay_ms: float = Field(0.0, ge=0, le=1000)
-    warm_up: bool = True
-    cache_items: int = Field(20_000, ge=0)
-    cache_bytes: int = Field(64 * MIB, ge=0)
-    top_tags: PositiveInt = 5
-    max_pixels: PositiveInt = 50_000_000
+    max_batch: PositiveInt = Field(32, description="items in a batch")
+    queue_items: PositiveInt = Field(1024, description="items that may wait for a batch; above: `overloaded`")
+    max_delay_ms: float = Field(0.0, ge=0, le=1000, description="how long an idle device may wait for a fuller batch")
+    warm_up: bool = Field(True, description="run every batch size once before csgate is ready")
+    cache_items: int = Field(20_000, ge=0, description="results kept for pictures and texts seen before; 0: none")
+    cache_bytes: int = Field(64 * MIB, ge=0, description="memory for them")
+    top_tags: PositiveInt = Field(5, description="tags given for a picture")
+    max_pixels: PositiveInt = Field(50_000_000, description="pixels of a picture that the engine decodes")
 
 
 class DialogSettings(Section):
     """What csgate answers."""
 
     pack: str = Field("shop", description="a shipped pack's name, or a folder")
-    language: Literal["en", "zh"] = "en"
+    language: Literal["en", "zh"] = Field("en", description="language where a message does not show one")
 
 
 class LogSettings(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "json"
+    """What csgate writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least important level written")
+    format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person")
 
 
 class Config(Section):
@@ -150,22 +176,6 @@ class Config(Section):
     log: LogSettings = LogSettings()
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"Setting '{where}' is not known; see docs/configuration.md for the names."
-    return f"Setting '{where}' is wrong: {first['msg']}."
-
-
 def load_config(
     file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -174,33 +184,122 @@ def load_config(
     """Reads the TOML ``file``, the environment and the flags in ``overrides`` (nested by section).
 
     Raises:
-        ConfigError: the file is missing or not TOML, or a setting is unknown or wrong; one sentence each.
+        ConfigError: the file is missing or not TOML, or a setting is unknown or wrong; one sentence each, which names
+            the setting and where it came from.
     """
-    tree: dict[str, Any] = {}
-    if file is not None:
-        try:
-            tree = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"Cannot read the configuration file {file}: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The configuration file {file} is not valid TOML: {error}.") from error
-    env = os.environ if environ is None else environ
-    for name, value in env.items():
-        section, separator, key = name.removeprefix("CSGATE_").lower().partition("__")
-        if name.startswith("CSGATE_") and separator:
-            tree = _merge(tree, {section: {key: _environment_value(value)}})
-    tree = _merge(tree, overrides or {})
+    from_file = _read_file(file) if file is not None else {}
+    from_environment = _read_environment(os.environ if environ is None else environ)
+
+    class Layers(BaseSettings):
+        """The sections once more, untyped: sources are merged first, and the types of ``Config`` judge the result."""
+
+        model_config = SettingsConfigDict(extra="allow")
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Most important first."""
+            return (
+                init_settings,
+                InitSettingsSource(settings_cls, from_environment),
+                InitSettingsSource(settings_cls, from_file),
+            )
+
     try:
-        return Config(**tree)
+        return Config.model_validate(Layers(**(overrides or {})).model_dump())
     except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+        raise ConfigError(_sentence(error, overrides or {}, from_environment, file)) from None
 
 
-def _environment_value(text: str) -> Any:
-    """Lists are written as TOML arrays (``["https://a.example"]``); anything else is parsed by its type."""
+def setting_value(text: str) -> Any:
+    """The value of a setting written outside TOML: lists as TOML arrays (``["https://a.example"]``), anything else as
+    it stands, to be parsed by the setting's type.
+    """
     if text.startswith("["):
         try:
             return tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             return text
     return text
+
+
+def variable_name(section: str, key: str) -> str:
+    """The environment variable of a setting."""
+    return f"{ENVIRONMENT_PREFIX}{section}{ENVIRONMENT_DELIMITER}{key}".upper()
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration file {file}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration file {file} is not valid TOML: {error}.") from error
+    for name, section in tree.items():
+        if name in Config.model_fields and not isinstance(section, dict):
+            raise ConfigError(f"'{name}' in {file} is a section; write [{name}] and its settings below.")
+    return tree
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """``CSGATE_SECTION__KEY`` variables by section; empty ones count as unset."""
+    tree: dict[str, dict[str, Any]] = {}
+    for name, text in environ.items():
+        section, delimiter, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition(ENVIRONMENT_DELIMITER)
+        if name.startswith(ENVIRONMENT_PREFIX) and delimiter and text:
+            tree.setdefault(section, {})[key] = setting_value(text)
+    return tree
+
+
+def _sentence(
+    error: ValidationError,
+    overrides: Mapping[str, Any],
+    environment: Mapping[str, Mapping[str, Any]],
+    file: Path | None,
+) -> str:
+    first = error.errors(include_url=False)[0]
+    section, *rest = (str(part) for part in first["loc"])
+    key = rest[0] if rest else ""
+    name = ".".join((section, *rest))
+    if key in overrides.get(section, ()):
+        subject = f"Setting '{name}'"
+    elif key in environment.get(section, ()) or (not key and section in environment):
+        variable = variable_name(section, key or next(iter(environment[section])))
+        subject = f"Environment variable {variable}"
+    else:
+        subject = f"Setting '{name}'" + (f" in {file}" if file is not None else "")
+    if first["type"] == "extra_forbidden":
+        return f"{subject} is not known; 'csgate config --reference' lists the names."
+    if first["type"] == "tuple_type":
+        return f"""{subject} is a list; write it as such, e.g. ["a", "b"]."""
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{subject} is wrong: {reason}{_given(section, key, first['input'])}."
+
+
+def _given(section: str, key: str, value: object) -> str:
+    """The offending value, unless it is a secret or too long to help."""
+    if _is_secret(section, key) or not isinstance(value, str | int | float) or len(str(value)) > 80:
+        return ""
+    return f" (given: {value!r})" if isinstance(value, str) else f" (given: {value})"
+
+
+def _is_secret(section: str, key: str) -> bool:
+    fields = dict(settings()).get(section, {})
+    return key in fields and fields[key].annotation == SecretStr | None
+
+
+def settings() -> list[tuple[str, dict[str, FieldInfo]]]:
+    """Every section of the tree with its settings, in order: what the reference and the command line list."""
+    sections: list[tuple[str, dict[str, FieldInfo]]] = []
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        assert isinstance(kind, type)
+        assert issubclass(kind, Section)
+        sections.append((name, kind.model_fields))
+    return sections

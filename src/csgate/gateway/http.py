@@ -158,10 +158,10 @@ def _guest_route(door: Door) -> _Endpoint:
 def _tickets_route(door: Door) -> _Endpoint:
     async def give_ticket(request: Request) -> Response:
         credentials = bearer_from(request.scope["headers"], (), {}, False)
-        if credentials is None or credentials.token is None:
+        if credentials is None:
             raise Unauthorized("no Authorization: Bearer header")
         now = door.now()
-        principal = await door.auth.verify(credentials.token, now=now)
+        principal = await door.auth.verify(credentials.value, now=now)
         seconds = door.config.auth.ticket_seconds
         return _json({"ticket": door.auth.issue_ticket(principal, now), "expires_at": now + seconds})
 
@@ -261,7 +261,8 @@ class _CorsForApi:
         self._app = app
         self._with_cors = CORSMiddleware(
             app,
-            allow_origins=origins,
+            # As origin_allowed does for WebSockets: browsers send no slash at the end and write hosts in lower case.
+            allow_origins=tuple(origin.lower().rstrip("/") for origin in origins),
             allow_methods=["POST"],
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Retry-After"],
