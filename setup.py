@@ -40,18 +40,21 @@ class BuildPyWithModels(build_py):
 
 
 def native_core() -> list[Extension]:
-    """The extension; without a C compiler the build goes on without it, and the pure reference is used."""
+    """The extensions; without a C compiler the build goes on without them, and the pure reference is used."""
     kernels = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / FAST / "kernels").glob("*.c"))
     headers = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / FAST / "kernels").glob("*.h"))
-    extension = Extension(
-        "csgate._fast.native",
-        sources=[f"{FAST}/native.pyx", *kernels],
-        include_dirs=[FAST],
-        depends=headers,
-        # Contracting a*b+c into one rounding is what compilers do by default on Arm only: results would differ.
-        extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden"],
-    )
-    built: list[Extension] = cythonize([extension])
+    extensions = [
+        Extension(
+            f"csgate._fast.{name}",
+            sources=[f"{FAST}/{name}.pyx", *kernels],
+            include_dirs=[FAST],
+            depends=headers,
+            # Contracting a*b+c into one rounding is what compilers do by default on Arm only: results would differ.
+            extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden"],
+        )
+        for name in ("native", "frames")
+    ]
+    built: list[Extension] = cythonize(extensions)
     for one in built:
         one.optional = True  # cythonize() drops the flag
     return built

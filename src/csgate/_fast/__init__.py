@@ -19,9 +19,11 @@ _implementation = "pure"
 _simd = "none"
 if TYPE_CHECKING:
     from csgate._fast.pure import Utf8Validator, base64_bytes, base64_decode, base64_decoded_size, unmask, utf8_valid
+    from csgate._fast.pure_frames import new_buffer, take_frame
 else:
     if _wanted != "pure":
         try:
+            from csgate._fast import frames as _frames
             from csgate._fast import native as _chosen
         except ImportError as absent:
             if _wanted == "native":
@@ -35,10 +37,13 @@ else:
             _simd = _chosen.simd()
     if _implementation == "pure":
         from csgate._fast import pure as _chosen
+        from csgate._fast import pure_frames as _frames
     Utf8Validator = _chosen.Utf8Validator
     base64_bytes = _chosen.base64_bytes
     base64_decode = _chosen.base64_decode
     base64_decoded_size = _chosen.base64_decoded_size
+    new_buffer = _frames.new_buffer
+    take_frame = _frames.take_frame
     unmask = _chosen.unmask
     utf8_valid = _chosen.utf8_valid
 
@@ -53,7 +58,9 @@ __all__ = [
     "base64_bytes",
     "base64_decode",
     "base64_decoded_size",
+    "new_buffer",
     "strip_data_url",
+    "take_frame",
     "unmask",
     "utf8_valid",
 ]

@@ -1,0 +1,6 @@
+"""The native frames; the functions of ``csgate._fast.pure_frames``, whose docstrings hold here too."""
+
+from typing_extensions import Buffer
+
+def new_buffer(size: int) -> bytearray: ...
+def take_frame(data: Buffer, start: int, max_length: int) -> tuple[int, bytearray, int] | None: ...

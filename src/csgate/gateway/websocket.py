@@ -1,0 +1,317 @@
+"""A WebSocket connection on Trio: the shell that moves bytes for ``csgate.wire`` and keeps its times.
+
+``serve_websocket`` opens the connection's nursery: the caller's ``app`` (which reads), a writer and a heartbeat. The
+first of them to end cancels the others, and the socket is closed on every way out.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from csgate.errors import CloseCode
+from csgate.gateway.ws_heartbeat import Beat, Heartbeat
+from csgate.gateway.ws_outbound import Outbound
+from csgate.gateway.ws_settings import WebSocketSettings
+from csgate.gateway.ws_transport import Sendable, Transport, transport_of
+from csgate.telemetry import Metrics
+from csgate.wire import BinaryMessage, CloseInfo, Connection, ReceiveBudget, State, TextMessage, TooLargeMessage
+from csgate.wire.frame import Opcode, frame_header
+from csgate.wire.handshake import Handshake, accept_response
+
+__all__ = [
+    "BinaryMessage",
+    "CloseInfo",
+    "ReceiveBudget",
+    "TextMessage",
+    "TooLargeMessage",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketSettings",
+    "serve_websocket",
+]
+
+_MESSAGES_A_TURN: Final = 32
+"""Messages given out in a row before the other connections get their turn."""
+
+App = Callable[["WebSocket"], Awaitable[None]]
+
+
+class WebSocketClosed(Exception):
+    """There will be no more messages. ``code`` 1005: closed without a code; 1006: the peer vanished."""
+
+    def __init__(self, info: CloseInfo) -> None:
+        super().__init__(f"{info.code} {info.reason}".rstrip())
+        self.code = info.code
+        self.reason = info.reason
+
+
+class WebSocket:
+    """One open connection, as its app sees it. ``receive`` and ``drain`` are for one task; the rest never blocks."""
+
+    __slots__ = (
+        "_alarm",
+        "_connection",
+        "_given",
+        "_heartbeat",
+        "_outbound",
+        "_reading",
+        "_settings",
+        "_transport",
+        "peer",
+        "subprotocol",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: WebSocketSettings,
+        budget: ReceiveBudget,
+        subprotocol: str | None,
+        peer: str,
+    ) -> None:
+        """For ``serve_websocket`` only; runs inside ``trio.run``."""
+        self.subprotocol = subprotocol
+        self.peer = peer
+        self._settings = settings
+        self._transport = transport
+        self._connection = Connection(
+            max_message_bytes=settings.max_message_bytes, max_frame_bytes=settings.max_frame_bytes, budget=budget
+        )
+        self._outbound = Outbound(transport)
+        self._heartbeat = Heartbeat(settings, trio.current_time())
+        self._alarm: trio.CancelScope | None = None
+        self._reading = False
+        self._given = 0
+
+    @property
+    def closed(self) -> CloseInfo | None:
+        """How the connection ended, from the first close frame or the loss of the peer on."""
+        return self._connection.close_info
+
+    async def receive(self) -> TextMessage | BinaryMessage | TooLargeMessage:
+        """The next message. A checkpoint when it had to wait, and every so often otherwise. Safe to cancel.
+
+        Raises:
+            WebSocketClosed: no more messages will come.
+        """
+        if self._given >= _MESSAGES_A_TURN:
+            self._given = 0
+            await trio.lowlevel.checkpoint()
+        connection = self._connection
+        while True:
+            message = connection.next_message()
+            if connection.output:
+                self._flush()
+            if message is not None:
+                connection.decoder.keep()
+                self._heartbeat.began_at = None
+                self._given += 1
+                return message
+            if connection.state is not State.OPEN:
+                self._closing()
+                assert connection.close_info is not None
+                raise WebSocketClosed(connection.close_info)
+            await self._fill()
+
+    def send_text(self, data: bytes) -> None:
+        """Sends ``data`` (UTF-8, not checked) as one text message, at once or as soon as the peer takes it.
+
+        Dropped silently after a close. A peer that lets more than ``outbound_queue_bytes`` pile up is closed with 4003.
+        """
+        self._send(frame_header(Opcode.TEXT, len(data)), data)
+
+    def send_binary(self, data: Sendable) -> None:
+        """As ``send_text``, for a binary message. ``data`` must not change afterwards."""
+        self._send(frame_header(Opcode.BINARY, len(data)), data)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Starts the close handshake, unless it has started; returns at once. ``receive`` ends from now on.
+
+        Raises:
+            ValueError: ``code`` may not be sent (RFC 6455 section 7.4).
+        """
+        if self._connection.state is State.OPEN:
+            self._connection.close(code, reason)
+            self._flush()
+            self._closing()
+            self._transport.interrupt()
+
+    async def drain(self) -> None:
+        """Waits until less than half of ``outbound_queue_bytes`` waits to be sent, or the peer is gone."""
+        await self._outbound.below(max(1, self._settings.outbound_queue_bytes // 2))
+
+    # --- the connection's own tasks -------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        if not await self._outbound.run(self._settings.send_s):
+            self._connection.end_of_stream()
+            self._transport.interrupt()
+
+    async def _beat(self, connection_scope: trio.CancelScope) -> None:
+        while True:
+            beat, at = self._heartbeat.decide(
+                trio.current_time(), reading=self._reading, unfinished=self._connection.decoder.unfinished_bytes
+            )
+            match beat:
+                case Beat.WAIT:
+                    pass
+                case Beat.PING:
+                    self._connection.ping()
+                    self._flush()
+                case Beat.NO_PONG:
+                    self.close(CloseCode.PONG_TIMEOUT, "no pong")
+                    continue
+                case Beat.STALLED:
+                    self.close(CloseCode.MESSAGE_STALLED, "message stalled")
+                    continue
+                case Beat.GIVE_UP:
+                    connection_scope.cancel()
+            with trio.CancelScope(deadline=at) as self._alarm:
+                await trio.sleep_forever()
+
+    async def _finish(self) -> None:
+        """After the app: the rest of the close handshake. Bounded by the heartbeat's GIVE_UP."""
+        self.close(CloseCode.NORMAL)
+        self._closing()
+        connection = self._connection
+        await self._outbound.below(1)
+        while connection.state is State.CLOSING and not self._outbound.broken:
+            connection.next_message()
+            if connection.state is State.CLOSING:
+                await self._fill()
+        if connection.state is State.FAILED:
+            # Closing now, with bytes unread, would reset the connection and could take our close frame with it.
+            await self._transport.send_eof()
+            while await self._discard():
+                pass
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    async def _fill(self) -> None:
+        connection = self._connection
+        decoder = connection.decoder
+        target = decoder.target()
+        heartbeat = self._heartbeat
+        if target is None:
+            decoder.keep()
+        if heartbeat.began_at is None and decoder.unfinished_bytes is not None:
+            heartbeat.began_at = trio.current_time()
+        self._reading = True
+        try:
+            got = await self._transport.receive(target)
+        except trio.ClosedResourceError:
+            if connection.state is State.OPEN:
+                connection.end_of_stream()
+            return
+        finally:
+            self._reading = False
+        self._given = 0
+        heartbeat.heard_at = trio.current_time()
+        if isinstance(got, int):
+            if got:
+                connection.filled(got)
+            else:
+                connection.end_of_stream()
+        elif got:
+            decoder.feed(got)
+        else:
+            connection.end_of_stream()
+
+    async def _discard(self) -> bool:
+        try:
+            return bool(await self._transport.receive(None))
+        except trio.ClosedResourceError:
+            return False
+
+    def _send(self, head: bytes, data: Sendable) -> None:
+        if self._connection.state is not State.OPEN:
+            return
+        self._outbound.put(head, data)
+        if self._outbound.size > self._settings.outbound_queue_bytes:
+            self._outbound.drop_unsent()
+            self.close(CloseCode.SLOW_READER, "too slow a reader")
+
+    def _flush(self) -> None:
+        output, self._connection.output = self._connection.output, b""
+        self._outbound.put(output, b"")
+        if self._connection.state is State.OPEN and self._outbound.size > self._settings.outbound_queue_bytes:
+            self._outbound.drop_unsent()
+            self.close(CloseCode.SLOW_READER, "too slow a reader")
+
+    def _closing(self) -> None:
+        """From now on the clock of the close handshake runs."""
+        if self._heartbeat.closing_at is None:
+            self._heartbeat.closing_at = trio.current_time()
+            if self._alarm is not None:
+                self._alarm.deadline = min(
+                    self._alarm.deadline, self._heartbeat.closing_at + self._settings.close_s
+                )
+
+    def _release(self) -> CloseInfo:
+        self._connection.end_of_stream()
+        self._transport.detach()
+        assert self._connection.close_info is not None
+        return self._connection.close_info
+
+
+async def serve_websocket(
+    stream: trio.abc.Stream,
+    handshake: Handshake,
+    app: App,
+    *,
+    subprotocol: str | None = None,
+    settings: WebSocketSettings,
+    budget: ReceiveBudget,
+    initial: bytes = b"",
+    metrics: Metrics | None = None,
+    peer: str = "",
+) -> CloseInfo:
+    """Accepts ``handshake`` on ``stream`` and runs ``app`` until it returns or the connection ends.
+
+    Owns the stream: it is closed on every way out, cancellation included. When ``app`` returns, the connection is
+    closed with 1000 if it has not closed; ``app`` may let ``WebSocketClosed`` pass. It is cancelled if it still runs
+    ``close_s`` seconds after the connection began to close.
+
+    Args:
+        initial: bytes that came behind the request's head.
+        metrics: gets the bytes held by unfinished messages, whenever a connection ends.
+
+    Raises:
+        ValueError: ``subprotocol`` was not offered.
+        Exception: whatever else ``app`` raised, after a close with 1011.
+    """
+    failure: Exception | None = None
+    ws: WebSocket | None = None
+    try:
+        response = accept_response(handshake, subprotocol)
+        with trio.move_on_after(settings.send_s) as sending:
+            await stream.send_all(response)
+        if sending.cancelled_caught:
+            return CloseInfo(1006, "", by_peer=True)
+        ws = WebSocket(transport_of(stream), settings, budget, subprotocol, peer)
+        if initial:
+            ws._connection.decoder.feed(memoryview(initial))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws._write)
+            nursery.start_soon(ws._beat, nursery.cancel_scope)
+            try:
+                await app(ws)
+            except WebSocketClosed:
+                pass
+            except Exception as error:
+                failure = error
+                ws.close(CloseCode.INTERNAL_ERROR)
+            await ws._finish()
+            nursery.cancel_scope.cancel()
+    except trio.BrokenResourceError:
+        return CloseInfo(1006, "", by_peer=True)
+    finally:
+        info = ws._release() if ws is not None else CloseInfo(1006, "", by_peer=True)
+        if metrics is not None:
+            metrics.receive_bytes.set(budget.used)
+        with trio.move_on_after(settings.close_s):
+            await stream.aclose()
+    if failure is not None:
+        raise failure
+    return info

@@ -1,0 +1,130 @@
+"""What waits to be sent to one peer: a bounded queue of whole frames, and the task that empties it."""
+
+from collections import deque
+from typing import Final
+
+import trio
+
+from csgate.gateway.ws_doorbell import Doorbell
+from csgate.gateway.ws_transport import Sendable, Transport
+
+_GATHER_BYTES: Final = 32 * 1024
+
+
+class Outbound:
+    """Sends at once what the transport takes at once; the rest waits for ``run``.
+
+    ``size`` is the number of bytes waiting; the bound on it is its owner's to keep. ``broken``: the peer is gone, and
+    everything is dropped.
+    """
+
+    __slots__ = ("_begun", "_bell", "_eased", "_frames", "_transport", "broken", "size")
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._frames: deque[Sendable] | None = None  # an idle connection needs none
+        self._begun = False
+        """The first frame has been sent in part."""
+        self._bell = Doorbell()
+        self._eased: trio.Event | None = None
+        self.size = 0
+        self.broken = False
+
+    def put(self, head: bytes, data: Sendable) -> None:
+        """Sends or queues one frame. Never blocks and never raises for the peer's sake.
+
+        ``data`` must not change afterwards.
+        """
+        if self.broken:
+            return
+        if self.size:
+            self._queue(head + data)
+            return
+        try:
+            sent = self._transport.try_send(head, data)
+        except trio.BrokenResourceError:
+            self._break()
+            return
+        rest = len(head) + len(data) - sent
+        if rest:
+            self._begun = sent > 0
+            self._queue(memoryview(data)[-rest:] if rest <= len(data) else head[sent:] + data)
+
+    def drop_unsent(self) -> None:
+        """Forgets every frame but one that the peer already has a part of."""
+        if self._frames:
+            first = self._frames[0]
+            self._frames.clear()
+            self.size = 0
+            if self._begun:
+                self._frames.append(first)
+                self.size = len(first)
+
+    async def below(self, size: int) -> None:
+        """Waits until fewer than ``size`` bytes wait, or the peer is gone. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self.size >= size and not self.broken:
+            if self._eased is None:
+                self._eased = trio.Event()
+            await self._eased.wait()
+
+    async def run(self, send_s: float) -> bool:
+        """Sends what is queued, for ever; ``False`` when the peer took nothing for ``send_s`` seconds or is gone."""
+        while not self.broken:
+            if not self.size:
+                await self._bell.wait()
+                continue
+            assert self._frames
+            frame = self._gather()
+            sent = 0
+            try:
+                with trio.move_on_after(send_s):
+                    # The frame may have been dropped meanwhile, but not once begun.
+                    self._begun = True
+                    sent = await self._transport.send_some(frame)
+            except trio.BrokenResourceError:
+                sent = 0
+            if not sent:
+                self._break()
+                return False
+            self.size -= sent
+            if sent == len(frame):
+                self._begun = False
+                self._frames.popleft()
+            else:
+                self._frames[0] = memoryview(frame)[sent:]
+            if self._eased is not None:
+                self._eased.set()
+                self._eased = None
+        return False
+
+    def _queue(self, frame: Sendable) -> None:
+        if self._frames is None:
+            self._frames = deque()
+        self._frames.append(frame)
+        self.size += len(frame)
+        self._bell.ring()
+
+    def _gather(self) -> Sendable:
+        """The first frame, joined with those behind it while they are small."""
+        frames = self._frames
+        assert frames
+        if len(frames) == 1 or len(frames[0]) + len(frames[1]) > _GATHER_BYTES:
+            return frames[0]
+        parts = [frames.popleft()]
+        total = len(parts[0])
+        while frames and total + len(frames[0]) <= _GATHER_BYTES:
+            total += len(frames[0])
+            parts.append(frames.popleft())
+        joined = b"".join(parts)
+        frames.appendleft(joined)
+        return joined
+
+    def _break(self) -> None:
+        self.broken = True
+        self._frames = None
+        self.size = 0
+        self._bell.ring()
+        if self._eased is not None:
+            self._eased.set()
+            self._eased = None

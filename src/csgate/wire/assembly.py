@@ -1,0 +1,90 @@
+"""One data message under construction: its buffer, what of it has come, and whether that is UTF-8 so far."""
+
+from typing import Final
+
+from csgate import _fast
+from csgate.wire.budget import ReceiveBudget
+from csgate.wire.frame import Opcode
+from csgate.wire.message import BinaryMessage, TextMessage
+from csgate.wire.violation import BudgetExceeded, InvalidPayload
+
+FIRST_FRAGMENT_BYTES: Final = 1024
+
+
+class Assembly:
+    """Owns the buffer until ``finish`` hands it over.
+
+    A message in one frame gets one buffer of its announced size, whose pages the system provides only as bytes come;
+    a fragmented one doubles its buffer as it grows. Either is reserved in the budget first.
+    """
+
+    __slots__ = ("_budget", "_buffer", "_limit", "_reserved", "_text", "_utf8", "_view", "size")
+
+    def __init__(self, opcode: int, budget: ReceiveBudget, limit: int) -> None:
+        """``limit``: the most bytes that the message may ever have, so the most that is ever reserved for it."""
+        self._budget = budget
+        self._limit = limit
+        self._reserved = 0
+        self._buffer = bytearray()
+        self._view = memoryview(self._buffer)
+        self._text = opcode == Opcode.TEXT
+        self._utf8 = _fast.Utf8Validator() if self._text else None
+        self.size = 0
+
+    def make_room(self, length: int, *, whole: bool) -> None:
+        """Room for ``length`` more bytes; ``whole``: they are known to be the last.
+
+        Raises:
+            BudgetExceeded: the budget of all connections does not allow it.
+        """
+        needed = self.size + length
+        if needed <= self._reserved:
+            return
+        capacity = needed if whole else min(max(needed, 2 * self._reserved, FIRST_FRAGMENT_BYTES), self._limit)
+        if not self._budget.reserve(capacity):
+            raise BudgetExceeded("receive buffers full")
+        buffer = _fast.new_buffer(capacity)
+        view = memoryview(buffer)
+        if self.size:
+            view[: self.size] = self._view[: self.size]
+        self._budget.release(self._reserved)
+        self._reserved = capacity
+        self._buffer = buffer
+        self._view = view
+
+    def tail(self, length: int) -> memoryview:
+        """Where the next ``length`` bytes belong (uint8[length]), for a receiver to write into; then ``accept``."""
+        return self._view[self.size : self.size + length]
+
+    def accept(self, length: int, key: bytes, phase: int) -> int:
+        """Takes ``length`` masked bytes that now lie in the tail; returns the new mask phase.
+
+        Raises:
+            InvalidPayload: the text is wrong at one of these bytes (section 8.1).
+        """
+        start = self.size
+        self.size = start + length
+        part = self._view[start : self.size]
+        phase = _fast.unmask(part, key, phase)
+        if self._utf8 is not None and not self._utf8.feed(part):
+            raise InvalidPayload("text is not UTF-8")
+        return phase
+
+    def finish(self) -> TextMessage | BinaryMessage:
+        """The message, with the buffer, which is no longer counted in the budget.
+
+        Raises:
+            InvalidPayload: the text ends inside a character.
+        """
+        if self._utf8 is not None and not self._utf8.complete:
+            raise InvalidPayload("text ends inside a character")
+        data = self._buffer if self.size == len(self._buffer) else self._view[: self.size]
+        self.release()
+        return TextMessage(data) if self._text else BinaryMessage(data)
+
+    def release(self) -> None:
+        """Gives the reserved bytes back and forgets the buffer."""
+        self._budget.release(self._reserved)
+        self._reserved = 0
+        self._buffer = bytearray()
+        self._view = memoryview(self._buffer)
