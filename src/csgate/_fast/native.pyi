@@ -3,7 +3,7 @@
 from typing_extensions import Buffer
 
 def simd() -> str:
-    """The level that the kernels use: ``avx2``, ``ssse3``, ``neon`` or ``scalar``."""
+    """The level that the kernels use: ``avx512``, ``avx2``, ``ssse3``, ``neon`` or ``scalar``."""
 
 def simd_levels() -> tuple[str, ...]:
     """The levels that this machine can run, ``scalar`` first."""

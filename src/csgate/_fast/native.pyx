@@ -23,6 +23,7 @@ cdef extern from "kernels/simd.h" nogil:
         CSGATE_SCALAR
         CSGATE_SSSE3
         CSGATE_AVX2
+        CSGATE_AVX512
         CSGATE_NEON
     csgate_simd csgate_simd_detect()
     int csgate_simd_supported(csgate_simd level)
@@ -47,7 +48,8 @@ cdef extern from "kernels/base64.h" nogil:
 cdef enum:
     GIL_FREE_BYTES = 32768
 
-_LEVELS = {"scalar": CSGATE_SCALAR, "ssse3": CSGATE_SSSE3, "avx2": CSGATE_AVX2, "neon": CSGATE_NEON}
+_LEVELS = {"scalar": CSGATE_SCALAR, "ssse3": CSGATE_SSSE3, "avx2": CSGATE_AVX2, "avx512": CSGATE_AVX512,
+           "neon": CSGATE_NEON}
 
 # Resolved once at import; select_simd() exists for tests and for CSGATE_FAST_SIMD.
 cdef csgate_simd level = csgate_simd_detect()

@@ -28,35 +28,32 @@ uint64_t csgate_base64_size(const uint8_t *src, uint64_t n) {
 
 /* The vector versions follow Mula and Lemire, "Faster Base64 encoding and decoding using AVX2 instructions" (ACM
  * Transactions on the Web, 2018): two 16-entry tables, indexed by the nibbles of a character, share a bit exactly when the
- * character is outside the alphabet, and a third says what to add to turn a character into its value. The one
- * character of an alphabet that shares its high nibble with others of another offset gets `delta` on top. */
+ * character is outside the alphabet, and a third says what to add to turn a character into its value. One character
+ * of each alphabet shares its high nibble with others of another offset: '/' moves one entry down, which is free in
+ * the standard alphabet, '_' gets 33 on top. */
 #if defined(CSGATE_X86)
 typedef struct {
     uint8_t low[16], high[16], roll[16];
-    uint8_t special, delta;
 } nibble_tables;
 
 static const nibble_tables NIBBLES[2] = {
     {{0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1A, 0x1B, 0x1B, 0x1B, 0x1A},
      {0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10},
-     {0, 0, 19, 4, (uint8_t)-65, (uint8_t)-65, (uint8_t)-71, (uint8_t)-71, 0, 0, 0, 0, 0, 0, 0, 0},
-     '/',
-     (uint8_t)-3},
+     {0, 16, 19, 4, (uint8_t)-65, (uint8_t)-65, (uint8_t)-71, (uint8_t)-71, 0, 0, 0, 0, 0, 0, 0, 0}},
     {{0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x3B, 0x3B, 0x3A, 0x3B, 0x33},
      {0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x20, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10},
-     {0, 0, 17, 4, (uint8_t)-65, (uint8_t)-65, (uint8_t)-71, (uint8_t)-71, 0, 0, 0, 0, 0, 0, 0, 0},
-     '_',
-     33},
+     {0, 0, 17, 4, (uint8_t)-65, (uint8_t)-65, (uint8_t)-71, (uint8_t)-71, 0, 0, 0, 0, 0, 0, 0, 0}},
 };
 
 /* Both return how many characters they have decoded: whole blocks, up to the first with a character outside the
  * alphabet (padding included), and only while a full register's store stays within the capacity. */
 CSGATE_TARGET("ssse3")
-static uint64_t decode_ssse3(const uint8_t *src, uint64_t n, uint8_t *dst, uint64_t capacity, const nibble_tables *t) {
+static uint64_t decode_ssse3(const uint8_t *src, uint64_t n, uint8_t *dst, uint64_t capacity, int urlsafe) {
+    const nibble_tables *t = &NIBBLES[urlsafe];
     const __m128i low_table = _mm_loadu_si128((const __m128i *)t->low);
     const __m128i high_table = _mm_loadu_si128((const __m128i *)t->high);
     const __m128i roll_table = _mm_loadu_si128((const __m128i *)t->roll);
-    const __m128i special = _mm_set1_epi8((char)t->special), delta = _mm_set1_epi8((char)t->delta);
+    const __m128i special = _mm_set1_epi8(urlsafe ? '_' : '/');
     const __m128i nibble = _mm_set1_epi8(0x0F), zero = _mm_setzero_si128();
     const __m128i squeeze = _mm_setr_epi8(2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1);
     uint64_t in = 0, out = 0;
@@ -68,8 +65,11 @@ static uint64_t decode_ssse3(const uint8_t *src, uint64_t n, uint8_t *dst, uint6
         if (_mm_movemask_epi8(_mm_cmpeq_epi8(wrong, zero)) != 0xFFFF) {
             break;
         }
-        const __m128i extra = _mm_and_si128(_mm_cmpeq_epi8(text, special), delta);
-        const __m128i value = _mm_add_epi8(_mm_add_epi8(text, extra), _mm_shuffle_epi8(roll_table, high));
+        const __m128i hit = _mm_cmpeq_epi8(text, special); /* -1 where it is the special one */
+        const __m128i roll = urlsafe ? _mm_add_epi8(_mm_shuffle_epi8(roll_table, high),
+                                                    _mm_and_si128(hit, _mm_set1_epi8(33)))
+                                     : _mm_shuffle_epi8(roll_table, _mm_add_epi8(high, hit));
+        const __m128i value = _mm_add_epi8(text, roll);
         const __m128i pairs = _mm_maddubs_epi16(value, _mm_set1_epi32(0x01400140));
         const __m128i quads = _mm_madd_epi16(pairs, _mm_set1_epi32(0x00011000));
         _mm_storeu_si128((__m128i *)(dst + out), _mm_shuffle_epi8(quads, squeeze));
@@ -80,15 +80,19 @@ static uint64_t decode_ssse3(const uint8_t *src, uint64_t n, uint8_t *dst, uint6
 }
 
 typedef struct {
-    __m256i low, high, roll, special, delta, nibble;
+    __m256i low, high, roll, special, nibble;
 } avx2_tables;
 
-CSGATE_TARGET("avx2") CSGATE_INLINE __m256i values_avx2(__m256i text, const avx2_tables *t, __m256i *wrong) {
+CSGATE_TARGET("avx2")
+CSGATE_INLINE __m256i values_avx2(__m256i text, const avx2_tables *t, int urlsafe, __m256i *wrong) {
     const __m256i high = _mm256_and_si256(_mm256_srli_epi32(text, 4), t->nibble);
     *wrong = _mm256_and_si256(_mm256_shuffle_epi8(t->low, _mm256_and_si256(text, t->nibble)),
                               _mm256_shuffle_epi8(t->high, high));
-    const __m256i extra = _mm256_and_si256(_mm256_cmpeq_epi8(text, t->special), t->delta);
-    return _mm256_add_epi8(_mm256_add_epi8(text, extra), _mm256_shuffle_epi8(t->roll, high));
+    const __m256i hit = _mm256_cmpeq_epi8(text, t->special);
+    const __m256i roll = urlsafe ? _mm256_add_epi8(_mm256_shuffle_epi8(t->roll, high),
+                                                   _mm256_and_si256(hit, _mm256_set1_epi8(33)))
+                                 : _mm256_shuffle_epi8(t->roll, _mm256_add_epi8(high, hit));
+    return _mm256_add_epi8(text, roll);
 }
 
 CSGATE_TARGET("avx2") CSGATE_INLINE void store_avx2(uint8_t *dst, __m256i value) {
@@ -102,20 +106,20 @@ CSGATE_TARGET("avx2") CSGATE_INLINE void store_avx2(uint8_t *dst, __m256i value)
 }
 
 CSGATE_TARGET("avx2")
-static uint64_t decode_avx2(const uint8_t *src, uint64_t n, uint8_t *dst, uint64_t capacity, const nibble_tables *n_t) {
+CSGATE_INLINE uint64_t blocks_avx2(const uint8_t *src, uint64_t n, uint8_t *dst, uint64_t capacity, int urlsafe) {
+    const nibble_tables *n_t = &NIBBLES[urlsafe];
     avx2_tables t;
     t.low = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)n_t->low));
     t.high = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)n_t->high));
     t.roll = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)n_t->roll));
-    t.special = _mm256_set1_epi8((char)n_t->special);
-    t.delta = _mm256_set1_epi8((char)n_t->delta);
+    t.special = _mm256_set1_epi8(urlsafe ? '_' : '/');
     t.nibble = _mm256_set1_epi8(0x0F);
     uint64_t in = 0, out = 0;
     /* Four registers a step: one branch for 128 characters. */
     while (n - in >= 128 && capacity - out >= 104) {
         __m256i value[4], wrong[4];
         for (int i = 0; i < 4; i++) {
-            value[i] = values_avx2(_mm256_loadu_si256((const __m256i *)(src + in + 32 * i)), &t, &wrong[i]);
+            value[i] = values_avx2(_mm256_loadu_si256((const __m256i *)(src + in + 32 * i)), &t, urlsafe, &wrong[i]);
         }
         const __m256i any = _mm256_or_si256(_mm256_or_si256(wrong[0], wrong[1]), _mm256_or_si256(wrong[2], wrong[3]));
         if (!_mm256_testz_si256(any, any)) {
@@ -129,13 +133,62 @@ static uint64_t decode_avx2(const uint8_t *src, uint64_t n, uint8_t *dst, uint64
     }
     while (n - in >= 32 && capacity - out >= 32) {
         __m256i wrong;
-        const __m256i value = values_avx2(_mm256_loadu_si256((const __m256i *)(src + in)), &t, &wrong);
+        const __m256i value = values_avx2(_mm256_loadu_si256((const __m256i *)(src + in)), &t, urlsafe, &wrong);
         if (!_mm256_testz_si256(wrong, wrong)) {
             break;
         }
         store_avx2(dst + out, value);
         in += 32;
         out += 24;
+    }
+    return in;
+}
+
+/* Two copies, so that the choice of the alphabet stays outside the loops. */
+CSGATE_TARGET("avx2")
+static uint64_t decode_avx2(const uint8_t *src, uint64_t n, uint8_t *dst, uint64_t capacity, int urlsafe) {
+    return urlsafe ? blocks_avx2(src, n, dst, capacity, 1) : blocks_avx2(src, n, dst, capacity, 0);
+}
+
+/* Two 64-entry tables hold the whole alphabet: one permutation looks 64 characters up. */
+CSGATE_TARGET("avx512f,avx512bw,avx512vbmi") CSGATE_INLINE void store_avx512(uint8_t *dst, __m512i value) {
+    static const uint8_t SQUEEZE[64] = {2,  1,  0,  6,  5,  4,  10, 9,  8,  14, 13, 12, 18, 17, 16, 22,
+                                        21, 20, 26, 25, 24, 30, 29, 28, 34, 33, 32, 38, 37, 36, 42, 41,
+                                        40, 46, 45, 44, 50, 49, 48, 54, 53, 52, 58, 57, 56, 62, 61, 60};
+    const __m512i pairs = _mm512_maddubs_epi16(value, _mm512_set1_epi32(0x01400140));
+    const __m512i quads = _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
+    _mm512_storeu_si512(dst, _mm512_permutexvar_epi8(_mm512_loadu_si512(SQUEEZE), quads));
+}
+
+CSGATE_TARGET("avx512f,avx512bw,avx512vbmi")
+static uint64_t decode_avx512(const uint8_t *src, uint64_t n, uint8_t *dst, uint64_t capacity, const uint8_t *values) {
+    const __m512i first = _mm512_loadu_si512(values), second = _mm512_loadu_si512(values + 64);
+    uint64_t in = 0, out = 0;
+    while (n - in >= 256 && capacity - out >= 208) {
+        __m512i value[4], wrong = _mm512_setzero_si512();
+        for (int i = 0; i < 4; i++) {
+            const __m512i text = _mm512_loadu_si512(src + in + 64 * i);
+            value[i] = _mm512_permutex2var_epi8(first, text, second);
+            wrong = _mm512_ternarylogic_epi64(wrong, value[i], text, 0xFE); /* the look-up ignores the top bit */
+        }
+        if (_mm512_movepi8_mask(wrong)) {
+            break;
+        }
+        for (int i = 0; i < 4; i++) {
+            store_avx512(dst + out + 48 * i, value[i]);
+        }
+        in += 256;
+        out += 192;
+    }
+    while (n - in >= 64 && capacity - out >= 64) {
+        const __m512i text = _mm512_loadu_si512(src + in);
+        const __m512i value = _mm512_permutex2var_epi8(first, text, second);
+        if (_mm512_movepi8_mask(_mm512_or_si512(value, text))) {
+            break;
+        }
+        store_avx512(dst + out, value);
+        in += 64;
+        out += 48;
     }
     return in;
 }
@@ -174,10 +227,12 @@ static uint64_t decode_blocks(csgate_simd level, const uint8_t *src, uint64_t n,
                               int urlsafe) {
     switch (level) {
 #if defined(CSGATE_X86)
+        case CSGATE_AVX512:
+            return decode_avx512(src, n, dst, capacity, VALUES[urlsafe]);
         case CSGATE_AVX2:
-            return decode_avx2(src, n, dst, capacity, &NIBBLES[urlsafe]);
+            return decode_avx2(src, n, dst, capacity, urlsafe);
         case CSGATE_SSSE3:
-            return decode_ssse3(src, n, dst, capacity, &NIBBLES[urlsafe]);
+            return decode_ssse3(src, n, dst, capacity, urlsafe);
 #elif defined(CSGATE_ARM64)
         case CSGATE_NEON:
             return decode_neon(src, n, dst, capacity, VALUES[urlsafe]);

@@ -12,6 +12,10 @@ int csgate_simd_supported(csgate_simd level) {
             /* Asks the operating system too: without saved YMM registers the answer is no. */
             __builtin_cpu_init();
             return __builtin_cpu_supports("avx2") != 0;
+        case CSGATE_AVX512:
+            __builtin_cpu_init();
+            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avx512f") &&
+                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi");
 #elif defined(CSGATE_ARM64)
         case CSGATE_NEON:
             return 1;
@@ -22,7 +26,7 @@ int csgate_simd_supported(csgate_simd level) {
 }
 
 csgate_simd csgate_simd_detect(void) {
-    static const csgate_simd best_first[] = {CSGATE_NEON, CSGATE_AVX2, CSGATE_SSSE3};
+    static const csgate_simd best_first[] = {CSGATE_NEON, CSGATE_AVX512, CSGATE_AVX2, CSGATE_SSSE3};
     for (unsigned i = 0; i < sizeof best_first / sizeof best_first[0]; i++) {
         if (csgate_simd_supported(best_first[i])) {
             return best_first[i];

@@ -23,7 +23,9 @@
 #define CSGATE_INLINE static inline
 #endif
 
-typedef enum { CSGATE_SCALAR = 0, CSGATE_SSSE3 = 1, CSGATE_AVX2 = 2, CSGATE_NEON = 3 } csgate_simd;
+/* In ascending order on one architecture: a kernel without a version for a level uses the next one below.
+ * CSGATE_AVX512 asks for the VBMI extension (Ice Lake, Zen 4 and later), whose byte permutations pay for Base64. */
+typedef enum { CSGATE_SCALAR = 0, CSGATE_SSSE3 = 1, CSGATE_AVX2 = 2, CSGATE_AVX512 = 3, CSGATE_NEON = 4 } csgate_simd;
 
 /* The best level this machine runs. */
 csgate_simd csgate_simd_detect(void);

@@ -33,7 +33,7 @@ unsigned csgate_unmask(csgate_simd level, uint8_t *data, uint64_t n, const uint8
         turned[i] = key[(phase + i) & 3];
     }
 #if defined(CSGATE_X86)
-    if (level == CSGATE_AVX2) {
+    if (level >= CSGATE_AVX2) {
         unmask_avx2(data, n, turned);
     } else {
         unmask_baseline(data, n, turned);
