@@ -4,6 +4,7 @@
 first of them to end cancels the others, and the socket is closed on every way out.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -89,6 +90,11 @@ class WebSocket:
         """How the connection ended, from the first close frame or the loss of the peer on."""
         return self._connection.close_info
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._outbound.size
+
     async def receive(self) -> TextMessage | BinaryMessage | TooLargeMessage:
         """The next message. A checkpoint when it had to wait, and every so often otherwise. Safe to cancel.
 
@@ -114,7 +120,7 @@ class WebSocket:
                 raise WebSocketClosed(connection.close_info)
             await self._fill()
 
-    def send_text(self, data: bytes) -> None:
+    def send_text(self, data: Sendable) -> None:
         """Sends ``data`` (UTF-8, not checked) as one text message, at once or as soon as the peer takes it.
 
         Dropped silently after a close. A peer that lets more than ``outbound_queue_bytes`` pile up is closed with 4003.
@@ -310,7 +316,7 @@ async def serve_websocket(
         info = ws._release() if ws is not None else CloseInfo(1006, "", by_peer=True)
         if metrics is not None:
             metrics.receive_bytes.set(budget.used)
-        with trio.move_on_after(settings.close_s):
+        with trio.move_on_after(settings.close_s), contextlib.suppress(trio.BrokenResourceError):
             await stream.aclose()
     if failure is not None:
         raise failure
