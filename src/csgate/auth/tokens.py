@@ -50,6 +50,11 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     conversation: Annotated[str, Meta(min_length=1, max_length=MAX_CONVERSATION_CHARS)] | None = None
     guest: bool = False
 
+    def __post_init__(self) -> None:
+        for value in (self.sub, self.tenant, self.conversation or ""):
+            if not value.isprintable():
+                raise ValueError("control characters in sub, tenant or conversation")
+
     @property
     def principal(self) -> Principal:
         return Principal(
@@ -118,9 +123,6 @@ def read_claims(payload: bytes, settings: AuthSettings, now: float, *, late_s: f
         claims = _CLAIMS.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unauthorized(f"token claims: {error}") from None
-    for value in (claims.sub, claims.tenant, claims.conversation or ""):
-        if not value.isprintable():
-            raise Unauthorized("token claims: control characters")
     if settings.issuer is not None and claims.iss != settings.issuer:
         raise Unauthorized("token claims: wrong iss")
     if settings.audience is not None:
