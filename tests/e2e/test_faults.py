@@ -1,5 +1,6 @@
 """One connection killed, one turn failed, inside a load of 200: every other answer is right."""
 
+import io
 import json
 import re
 import socket
@@ -82,14 +83,13 @@ async def test_killing_one_connection(tmp_path: Path, capsys: pytest.CaptureFixt
         except* (trio.ClosedResourceError, trio.BrokenResourceError, OSError):
             pass
 
-    with open(tmp_path / "log", "w+") as log:
-        async with node_at(tmp_path, log) as node, trio.open_nursery() as nursery:
-            nursery.start_soon(doomed, node)
-            for number in range(100, 100 + CONNECTIONS):
-                if number != victim:
-                    nursery.start_soon(customer, node, number, answers)
-        log.seek(0)
-        assert "failed" not in log.read()
+    log = io.StringIO()
+    async with node_at(tmp_path, log) as node, trio.open_nursery() as nursery:
+        nursery.start_soon(doomed, node)
+        for number in range(100, 100 + CONNECTIONS):
+            if number != victim:
+                nursery.start_soon(customer, node, number, answers)
+    assert "failed" not in log.getvalue()
     for number in range(100, 100 + CONNECTIONS):
         if number != victim:
             check(answers, number)
@@ -106,12 +106,11 @@ async def test_failing_one_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return await right(self, turn)
 
     monkeypatch.setattr(Dialog, "answer", answer)
-    with open(tmp_path / "log", "w+") as log:
-        async with node_at(tmp_path, log) as node, trio.open_nursery() as nursery:
-            for number in range(100, 100 + CONNECTIONS):
-                nursery.start_soon(customer, node, number, answers)
-        log.seek(0)
-        lines = log.read()
+    log = io.StringIO()
+    async with node_at(tmp_path, log) as node, trio.open_nursery() as nursery:
+        for number in range(100, 100 + CONNECTIONS):
+            nursery.start_soon(customer, node, number, answers)
+    lines = log.getvalue()
     failed = answers[150][1]
     assert (failed["type"], failed["code"]) == ("error", "internal")
     assert "secret words" not in json.dumps(failed)
