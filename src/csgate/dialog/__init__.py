@@ -1,0 +1,6 @@
+"""What to answer: a turn is understood, one decision is taken, and the reply is composed from the dialog pack."""
+
+from csgate.dialog.answer import Dialog
+from csgate.dialog.pack import Pack, load_pack
+
+__all__ = ["Dialog", "Pack", "load_pack"]

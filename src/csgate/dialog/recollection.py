@@ -83,6 +83,10 @@ def recollect(history: Sequence[LogEvent], message_id: str, negative_score: floa
                 said.append(text)
             case MessageEvent() | StateEvent():
                 replies.clear()
+            case ReplyEvent(source="hand_over"):
+                replies.clear()
+            case ReplyEvent(source="stopped" | "muted"):
+                pass
             case ReplyEvent():
                 replies.append(event)
             case ErrorEvent() | RateEvent():

@@ -1,0 +1,125 @@
+"""``analysis``: one or two plain sentences that say what was understood of text and picture. Pure, plain text."""
+
+from typing import Final, assert_never
+
+from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, PictureReply
+from csgate.dialog.pack import Pack
+from csgate.dialog.template import plain
+from csgate.dialog.understand import Understanding
+from csgate.events import Intent, Tag
+
+MAX_TAGS: Final = 3
+
+
+def believable_tags(understanding: Understanding, pack: Pack) -> tuple[Tag, ...]:
+    """The best few tags that score enough to be said aloud."""
+    return tuple(tag for tag in understanding.tags if tag.score >= pack.thresholds.picture)[:MAX_TAGS]
+
+
+def listed_tags(understanding: Understanding, pack: Pack) -> str:
+    """Their labels as a list in the language of the message; empty where there is none."""
+    separator = "、" if understanding.language == "zh" else ", "
+    return separator.join(plain(tag.label) for tag in believable_tags(understanding, pack))
+
+
+def analyse(decision: Decision, understanding: Understanding, pack: Pack) -> str:
+    """What was understood, in the language of the message."""
+    if understanding.language == "zh":
+        return _text_zh(decision, understanding, pack) + _picture_zh(understanding, pack)
+    sentences = (_text_en(decision, understanding, pack), _picture_en(understanding, pack))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _percent(intent: Intent) -> str:
+    # Never "100 %": nothing that a model says is that sure, and what a rule decided is not given a number.
+    return f"{min(99, round(intent.confidence * 100))}"
+
+
+def _text_en(decision: Decision, u: Understanding, pack: Pack) -> str:
+    match decision:
+        case Answer(intent=intent) | Ask(intent=intent):
+            sure = "" if intent.confidence >= 1 else f" ({_percent(intent)}% sure)"
+            return (
+                f"I read your message as being about {pack.intents[intent.name].title['en']}{sure}{_rest_en(u, pack)}."
+            )
+        case Clarify(candidates=()):
+            return f"I could not tell what your message is about{_rest_en(u, pack)}."
+        case Clarify(candidates=candidates):
+            names = " or ".join(f"{pack.intents[one.name].title['en']} ({_percent(one)}%)" for one in candidates)
+            return f"I was not sure about your message: it may be about {names}{_rest_en(u, pack)}."
+        case HandOver(reason="asked"):
+            return f"You asked for a person{_rest_en(u, pack)}."
+        case HandOver(reason="unclear"):
+            return f"I could not make out what you need{_rest_en(u, pack)}, so a person should look at it."
+        case HandOver(intent=intent):
+            about = "" if intent is None else f" about {pack.intents[intent.name].title['en']}"
+            return f"I read your messages{about} as unhappy more than once, so a person should look at it."
+        case PictureReply():
+            return "You sent a picture without words."
+        case _:
+            assert_never(decision)
+
+
+def _rest_en(u: Understanding, pack: Pack) -> str:
+    named = [
+        f"{pack.slots[name].title['en']} {plain(slot.value)}" for name, slot in u.slots.items() if name in pack.slots
+    ]
+    found = f", with {' and '.join(named)}" if named else ""
+    if "sentiment" in u.lacking:
+        return f"{found}; its mood was not judged"
+    if u.sentiment is None or abs(u.sentiment.score) < pack.thresholds.mood:
+        return found
+    return f"{found}, in {'good' if u.sentiment.score > 0 else 'low'} spirits"
+
+
+def _picture_en(u: Understanding, pack: Pack) -> str:
+    if not u.picture:
+        return ""
+    if "tagger" in u.lacking:
+        return "I could not look at the picture."
+    listed = listed_tags(u, pack)
+    return f"The picture looks like: {listed}." if listed else "I cannot say for certain what the picture shows."
+
+
+def _text_zh(decision: Decision, u: Understanding, pack: Pack) -> str:
+    match decision:
+        case Answer(intent=intent) | Ask(intent=intent):
+            sure = "" if intent.confidence >= 1 else f"（把握 {_percent(intent)}%）"
+            return f"我理解您的消息是关于“{pack.intents[intent.name].title['zh']}”{sure}{_rest_zh(u, pack)}。"
+        case Clarify(candidates=()):
+            return f"我没能看出您的消息想说什么{_rest_zh(u, pack)}。"
+        case Clarify(candidates=candidates):
+            names = "或".join(f"“{pack.intents[one.name].title['zh']}”（{_percent(one)}%）" for one in candidates)
+            return f"我不太确定您的意思，可能是{names}{_rest_zh(u, pack)}。"
+        case HandOver(reason="asked"):
+            return f"您希望由人工客服来处理{_rest_zh(u, pack)}。"
+        case HandOver(reason="unclear"):
+            return f"我没能弄清您的需要{_rest_zh(u, pack)}，应当由人工客服来看。"
+        case HandOver(intent=intent):
+            about = "" if intent is None else f"关于“{pack.intents[intent.name].title['zh']}”的"
+            return f"您{about}消息里多次流露出不满，应当由人工客服来看。"
+        case PictureReply():
+            return "您发来了一张没有文字的图片。"
+        case _:
+            assert_never(decision)
+
+
+def _rest_zh(u: Understanding, pack: Pack) -> str:
+    named = [
+        f"{pack.slots[name].title['zh']} {plain(slot.value)}" for name, slot in u.slots.items() if name in pack.slots
+    ]
+    found = f"，提到{'、'.join(named)}" if named else ""
+    if "sentiment" in u.lacking:
+        return f"{found}，未判断情绪"
+    if u.sentiment is None or abs(u.sentiment.score) < pack.thresholds.mood:
+        return found
+    return f"{found}，情绪{'不错' if u.sentiment.score > 0 else '低落'}"
+
+
+def _picture_zh(u: Understanding, pack: Pack) -> str:
+    if not u.picture:
+        return ""
+    if "tagger" in u.lacking:
+        return "我没能查看图片。"
+    listed = listed_tags(u, pack)
+    return f"图片看起来像：{listed}。" if listed else "我不能确定图片的内容。"

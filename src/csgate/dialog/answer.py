@@ -1,0 +1,51 @@
+"""The answerer of the conversations: understand, decide, compose."""
+
+import trio
+
+from csgate.config import DialogSettings
+from csgate.dialog.compose import compose
+from csgate.dialog.decide import decide
+from csgate.dialog.engine import Engine
+from csgate.dialog.pack import Pack
+from csgate.dialog.understand import understand
+from csgate.events import Draft
+from csgate.session.turn import Turn
+from csgate.telemetry import Telemetry
+
+
+class Dialog:
+    """Answers turns from one pack. Holds no state of conversations: everything it knows is in the turn."""
+
+    def __init__(self, pack: Pack, engine: Engine, settings: DialogSettings, telemetry: Telemetry) -> None:
+        self.pack = pack
+        self._engine = engine
+        self._default = settings.language
+        self._log = telemetry.log
+        model = engine.info.models.get("intent")
+        strangers = sorted(set(model.labels) - set(pack.intents)) if model is not None else []
+        if strangers:
+            # They are left out of every ranking, so such messages end in a question.
+            self._log.warning("intents_not_in_pack", pack=pack.name, intents=strangers)
+
+    async def answer(self, turn: Turn) -> Draft:
+        """The reply to one message.
+
+        Raises:
+            CsgateError: what ``understand`` raises; it is the turn's final error.
+        """
+        began = trio.current_time()
+        turn.progress("understanding")
+        understanding = await understand(turn, self.pack, self._engine, self._default)
+        turn.progress("answering")
+        decision = decide(understanding, self.pack)
+        draft = compose(decision, understanding, self.pack, (trio.current_time() - began) * 1e3)
+        self._log.debug(
+            "decided",
+            decision=type(decision).__name__,
+            intent=draft.intent.name if draft.intent is not None else None,
+            confidence=draft.intent.confidence if draft.intent is not None else None,
+            language=understanding.language,
+            lacking=sorted(understanding.lacking),
+            **draft.timing,
+        )
+        return draft

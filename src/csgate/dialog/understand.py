@@ -1,0 +1,270 @@
+"""The first step of an answer: everything that can be known about the message, from the engine and from rules."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal, TypeVar
+
+import trio
+
+from csgate.dialog.engine import Engine
+from csgate.dialog.language import choose_language, detect_language
+from csgate.dialog.pack import OTHER_PICTURE, UNCLEAR_PICTURE, Pack
+from csgate.dialog.recollection import MAX_CHARS, MAX_EVENTS, Recollection, recollect
+from csgate.dialog.slots import Slot, SlotName, best_slots, find_slots, words_beside
+from csgate.errors import CsgateError, EngineUnavailable, PeerError
+from csgate.events import Intent, Language, MessageEvent, Picture, Sentiment, Tag
+from csgate.inference.results import IntentResult, PictureResult, SentimentResult, Timing
+from csgate.session.turn import Turn
+
+Task = Literal["intent", "sentiment", "tagger"]
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Milliseconds by stage: of the slower of the two branches that run side by side (intent; picture, then mood)."""
+
+    queue: float = 0.0
+    prepare: float = 0.0
+    run: float = 0.0
+    understand: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """What is known of one message. A value: the later steps ask nobody else.
+
+    Attributes:
+        ranking: the pack's intents, likeliest first; empty where there is no text. One intent with confidence 1 where
+            a rule decided: the text is a quick reply, or points at one that was offered.
+        picture: whether the message has one; ``tags`` is what it shows, best first.
+        slots: named by this message; those named before are in ``recollection``.
+        wordless: the text has neither words nor slots.
+        words_beside: letters of the text outside its slots.
+        wants_person: a phrase of the pack's asks for a person outright.
+        lacking: tasks that the engine does not serve and that this message would have needed.
+    """
+
+    id: str
+    text: str
+    language: Language
+    ranking: tuple[Intent, ...]
+    sentiment: Sentiment | None
+    picture: bool
+    tags: tuple[Tag, ...]
+    slots: Mapping[SlotName, Slot]
+    wordless: bool
+    words_beside: int
+    wants_person: bool
+    recollection: Recollection
+    lacking: frozenset[Task] = frozenset()
+    stages: Stages = Stages()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What rules alone find in a message and its history."""
+
+    language: Language
+    slots: tuple[Slot, ...]
+    recollection: Recollection
+    ruled: str | None
+    wants_person: bool
+
+
+def read(turn: Turn, pack: Pack, default: Language) -> Reading:
+    """Applies the rules. Pure; 0.1 ms for a usual message, up to about 15 ms for the longest."""
+    recollection = recollect(turn.history, turn.id, pack.thresholds.mood)
+    ruled = pack.intent_said(turn.text)
+    if ruled is None:
+        offer = recollection.chosen(turn.text)
+        ruled = pack.intent_said(offer) if offer is not None else None
+    return Reading(
+        language=choose_language(turn.text, turn.history, turn.language, default, pack.languages),
+        slots=find_slots(turn.text),
+        recollection=recollection,
+        ruled=ruled,
+        wants_person=pack.asks_for_person(turn.text),
+    )
+
+
+def _rule_chars(turn: Turn) -> int:
+    """How many characters the rules will go through."""
+    texts = (event.text for event in turn.history[-MAX_EVENTS:] if isinstance(event, MessageEvent))
+    return len(turn.text) + sum(min(len(text), MAX_CHARS) for text in texts)
+
+
+# Above it the rules take more than about 0.5 ms, which is too long for the event loop.
+MAX_INLINE_CHARS: Final = 600
+
+
+class _Questions:
+    """The engine's answers about one turn, asked side by side.
+
+    The first error ends the others. When several came at once, the peer's own (a bad picture) is the one to report.
+    """
+
+    def __init__(self, turn: Turn, pack: Pack, engine: Engine, reading: Reading) -> None:
+        self.turn = turn
+        self.pack = pack
+        self.engine = engine
+        self.reading = reading
+        self.served = engine.info.models
+        self.intent: IntentResult | None = None
+        self.picture: PictureResult | None = None
+        self.sentiment: SentimentResult | None = None
+        self.lacking: set[Task] = set()
+        self.errors: list[CsgateError] = []
+
+    async def ask(self) -> None:
+        """Fills in the results.
+
+        Raises:
+            CsgateError: the picture is bad, a bound or the deadline was met, or a task that the message cannot be
+                answered without is not served.
+        """
+        async with trio.open_nursery() as nursery:
+            for branch in (self.ask_intent, self.ask_feeling):
+                nursery.start_soon(self.guard, branch, nursery.cancel_scope)
+        if self.errors:
+            raise next((error for error in self.errors if isinstance(error, PeerError)), self.errors[0])
+
+    async def guard(self, branch: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+        try:
+            await branch()
+        except CsgateError as error:
+            self.errors.append(error)
+            scope.cancel()
+
+    async def ask_intent(self) -> None:
+        turn = self.turn
+        if not turn.text.strip() or self.reading.ruled is not None or self.reading.wants_person:
+            return
+        if "intent" not in self.served:
+            self.lacking.add("intent")
+            # An order number that the last reply asked for needs no classifier.
+            if self.reading.recollection.asked is None or not self.reading.slots:
+                raise EngineUnavailable("no intent model is served")
+            return
+        self.intent = await self.engine.classify_intent(
+            turn.text,
+            share=turn.principal.tenant,
+            principal=turn.principal.subject,
+            priority=turn.principal.tier,
+            deadline=turn.deadline,
+        )
+
+    async def ask_feeling(self) -> None:
+        """The picture first, because what it shows has a say in the mood."""
+        turn = self.turn
+        if turn.picture is not None:
+            self.picture = await self.optional("tagger", partial(self.tag, turn.picture))
+            if self.picture is None and not turn.text.strip():
+                raise EngineUnavailable("a picture without words, and no tagger is served")
+        if turn.text.strip():
+            self.sentiment = await self.optional("sentiment", self.judge)
+
+    async def optional(self, task: Task, ask: Callable[[], Awaitable[_Result]]) -> _Result | None:
+        """The result of ``ask``, or None, with ``task`` noted as lacking, where the engine has no such model."""
+        if task in self.served:
+            try:
+                return await ask()
+            except EngineUnavailable:
+                # It was served at start-up and is gone now: the rest of the answer is worth having.
+                pass
+        self.lacking.add(task)
+        return None
+
+    async def tag(self, picture: Picture) -> PictureResult:
+        turn = self.turn
+        return await self.engine.tag_picture(
+            picture,
+            share=turn.principal.tenant,
+            principal=turn.principal.subject,
+            priority=turn.principal.tier,
+            deadline=turn.deadline,
+            language=self.reading.language,
+        )
+
+    async def judge(self) -> SentimentResult:
+        turn = self.turn
+        return await self.engine.judge_sentiment(
+            turn.text,
+            self.picture.vector if self.picture is not None else None,
+            share=turn.principal.tenant,
+            principal=turn.principal.subject,
+            priority=turn.principal.tier,
+            deadline=turn.deadline,
+        )
+
+
+async def understand(turn: Turn, pack: Pack, engine: Engine, default: Language) -> Understanding:
+    """Asks the engine about text and picture at once and applies the rules.
+
+    Without a sentiment model the mood stays unknown, and without a tagger a picture beside a text goes unseen; both
+    are named in ``lacking``.
+
+    Raises:
+        CsgateError: BadBase64, BadImage, UnsupportedImage or ImageTooLarge for the picture; Overloaded; TurnTimeout;
+            EngineUnavailable where the message cannot be understood at all.
+    """
+    began = trio.current_time()
+    if _rule_chars(turn) > MAX_INLINE_CHARS:
+        reading = await trio.to_thread.run_sync(read, turn, pack, default)
+    else:
+        reading = read(turn, pack, default)
+    questions = _Questions(turn, pack, engine, reading)
+    await questions.ask()
+    tags = questions.picture.tags if questions.picture is not None else ()
+    if reading.ruled is not None:
+        ranking: tuple[Intent, ...] = (Intent(reading.ruled, 1.0),)
+    elif questions.intent is not None:
+        ranking = tuple(intent for intent in questions.intent.ranking if intent.name in pack.intents)
+    else:
+        ranking = ()
+    if questions.sentiment is not None:
+        sentiment: Sentiment | None = questions.sentiment.sentiment
+    else:
+        sentiment = None if turn.text.strip() else picture_mood(pack, tags)
+    return Understanding(
+        id=turn.id,
+        text=turn.text,
+        language=reading.language,
+        ranking=ranking,
+        sentiment=sentiment,
+        picture=turn.picture is not None,
+        tags=tags,
+        slots=best_slots(reading.slots),
+        wordless=not reading.slots and detect_language(turn.text) is None,
+        words_beside=words_beside(turn.text, reading.slots),
+        wants_person=reading.wants_person,
+        recollection=reading.recollection,
+        lacking=frozenset(questions.lacking),
+        stages=_stages(questions, (trio.current_time() - began) * 1e3),
+    )
+
+
+def picture_mood(pack: Pack, tags: Iterable[Tag]) -> Sentiment | None:
+    """What a picture says about the mood where no text goes with it; None where the pack has no opinion."""
+    shown = tuple(tags)
+    group = pack.picture_group(shown)
+    if group.mood is None or group.name in (OTHER_PICTURE, UNCLEAR_PICTURE):
+        return None
+    score = max(tag.score for tag in shown)
+    sign = {"positive": 1.0, "neutral": 0.0, "negative": -1.0}[group.mood]
+    return Sentiment(group.mood, sign * min(score, 1.0))
+
+
+def _stages(questions: _Questions, understand_ms: float) -> Stages:
+    branches: tuple[tuple[Timing, ...], ...] = (
+        (questions.intent.timing,) if questions.intent is not None else (),
+        tuple(result.timing for result in (questions.picture, questions.sentiment) if result is not None),
+    )
+    return Stages(
+        queue=max(sum(timing.queue_ms for timing in branch) for branch in branches),
+        prepare=max(sum(timing.prepare_ms for timing in branch) for branch in branches),
+        run=max(sum(timing.run_ms for timing in branch) for branch in branches),
+        understand=understand_ms,
+    )
