@@ -99,7 +99,7 @@ async def serve(host: str, port: int) -> None:
     settings = WebSocketSettings.from_limits(LIMITS)
     budget = ReceiveBudget(LIMITS.receive_budget_bytes)
 
-    def on(app):  # noqa: ANN001, ANN202
+    def on(app):
         async def handler(upgrade: Upgrade) -> None:
             await serve_websocket(
                 upgrade.stream, upgrade.handshake, app, settings=settings, budget=budget, initial=upgrade.initial
@@ -111,6 +111,7 @@ async def serve(host: str, port: int) -> None:
         {"/echo": on(echo), "/chat": on(chat), "/": on(echo)}, None, LIMITS, Telemetry(log=open_logger("warning"))
     )
     async with trio.open_nursery() as nursery:
+
         async def accept(task_status: trio.TaskStatus[tuple[str, int]]) -> None:
             await listener.serve(host, port, backlog=4096, handler_nursery=nursery, task_status=task_status)
 

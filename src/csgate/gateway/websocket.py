@@ -250,9 +250,7 @@ class WebSocket:
         if self._heartbeat.closing_at is None:
             self._heartbeat.closing_at = trio.current_time()
             if self._alarm is not None:
-                self._alarm.deadline = min(
-                    self._alarm.deadline, self._heartbeat.closing_at + self._settings.close_s
-                )
+                self._alarm.deadline = min(self._alarm.deadline, self._heartbeat.closing_at + self._settings.close_s)
 
     def _release(self) -> CloseInfo:
         self._connection.end_of_stream()

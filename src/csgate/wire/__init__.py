@@ -1,4 +1,4 @@
-"""The WebSocket server protocol (RFC 6455), sans-IO: bytes in, messages and bytes out. No trio, socket, clock, logger."""
+"""The WebSocket server protocol (RFC 6455), sans-IO: bytes in, messages and bytes out. No trio, socket or clock."""
 
 from csgate.wire.budget import ReceiveBudget
 from csgate.wire.closing import CloseInfo

@@ -53,9 +53,7 @@ class Connection:
     __slots__ = ("close_info", "decoder", "output", "state")
 
     def __init__(self, *, max_message_bytes: int, max_frame_bytes: int, budget: ReceiveBudget) -> None:
-        self.decoder = Decoder(
-            max_message_bytes=max_message_bytes, max_frame_bytes=max_frame_bytes, budget=budget
-        )
+        self.decoder = Decoder(max_message_bytes=max_message_bytes, max_frame_bytes=max_frame_bytes, budget=budget)
         self.state = State.OPEN
         self.close_info: CloseInfo | None = None
         self.output = b""

@@ -31,7 +31,7 @@ _LENGTH_16: Final = struct.Struct("!H")
 _LENGTH_64: Final = struct.Struct("!Q")
 _HEADER_16: Final = struct.Struct("!BBH")
 _HEADER_64: Final = struct.Struct("!BBQ")
-_SHORT_HEADERS: Final = {
+_SHORT_HEADERS: Final[dict[int, tuple[bytes, ...]]] = {
     opcode: tuple(bytes((_FIN | opcode, size)) for size in range(126)) for opcode in (Opcode.TEXT, Opcode.BINARY)
 }
 
