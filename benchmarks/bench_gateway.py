@@ -1,8 +1,8 @@
 """End to end: a 640x480 JPEG of 30 KB in Base64 JSON, five tags back; csgate against FastAPI, Mosec and LitServe.
 
-All run the same ONNX model on the same cores, one after the other in each round; the load (Go, on the same machine) says
-how much CPU it used itself. csgate answers through its whole gateway (authentication, log, dialog); its result cache is
-off, and every picture differs.
+All run the same ONNX model on the same cores, one after the other in each round; the load (Go, on the same machine)
+says how much CPU it used itself. csgate answers through its whole gateway (authentication, log, dialog); its result
+cache is off, and every picture differs.
 
     python benchmarks/bench_gateway.py [--rounds 3] [--seconds 4] [--concurrency 1,8,32] [--peers csgate,fastapi,mosec]
 """
