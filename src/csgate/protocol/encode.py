@@ -1,7 +1,7 @@
 """Server structs -> the bytes of one text frame."""
 
 import math
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 import msgspec
 
@@ -31,6 +31,8 @@ def encode_simple(event: ReplyEvent | ErrorEvent, format: SimpleFormat = "json")
             return event.text.encode()
         case ErrorEvent():
             return f"⚠ {event.message}".encode()
+        case _:
+            assert_never(event)
 
 
 def error_event(error: CsgateError, ref: str, id: str | None = None, language: Language = "en") -> ErrorEvent:
