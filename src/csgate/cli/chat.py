@@ -18,6 +18,9 @@ from csgate.errors import ConfigError, CsgateError
 from csgate.events import ErrorEvent, ReplyEvent
 
 MAX_PICTURE_BYTES: Final = 8 * 1024 * 1024
+UNREADABLE: Final = frozenset({"bad_json", "bad_envelope", "too_large"})
+"""Errors that name no message, because none could be read."""
+
 _HELP: Final = """\
 /image FILE [TEXT]  send a picture, with a text if you like
 /cancel             stop the answer in progress
@@ -143,7 +146,7 @@ class Conversation:
             if isinstance(event, ReplyEvent) and event.id == message_id:
                 self._last_reply = event.id
                 return True
-            if isinstance(event, ErrorEvent) and event.id in (message_id, None):
+            if isinstance(event, ErrorEvent) and (event.id == message_id or event.code in UNREADABLE):
                 return False
 
     async def _lines(self) -> AsyncIterator[str]:

@@ -79,7 +79,7 @@ class Screen:
         engine = event.welcome.engine
         how = "resumed" if event.resumed else "connected"
         models = engine.get("models")
-        names = ", ".join(sorted(models)) if isinstance(models, dict) else ""
+        names = ", ".join(str(name) for name in models.values()) if isinstance(models, dict) else ""
         answered_by = f"{engine.get('provider', '')} ({names})" if names else "no models"
         self.note(_clean(f"{how}; conversation {event.welcome.conversation}; {answered_by}"))
 

@@ -26,7 +26,7 @@ from csgate.client.address import ChatAddress
 from csgate.client.backoff import Backoff
 from csgate.client.guest import GuestTokens
 from csgate.client.outbox import Entry, Outbox
-from csgate.client.refusals import ChatRefused, ChatUnreachable
+from csgate.client.refusals import ChatRefused, ChatUnreachable, cause_of
 from csgate.errors import CloseCode
 from csgate.events import AckEvent, ErrorEvent, MessageEvent, RateEvent, ReplyEvent, StateEvent
 from csgate.protocol import Draining, History, Pong, ServerEnvelope, TokenExpiring, Welcome
@@ -186,7 +186,8 @@ class Chat:
         if code in (CloseCode.BAD_TOKEN, CloseCode.TOKEN_EXPIRED) and self._guests is not None:
             self._token = None
         elif code in _GONE_BY_OUR_FAULT or code >= 4500:
-            raise ChatRefused(f"The gateway closed the conversation: {reason or 'no reason given'} ({code}).", code)
+            said = reason.rstrip(".") or "no reason given"
+            raise ChatRefused(f"The gateway closed the conversation: {said} (close code {int(code)}).", code)
         delay = self._backoff.next() if wait is None else self._backoff.spread(wait)
         await self._send_event.send(Disconnected(reason or f"close code {code}", delay))
         with trio.move_on_after(delay):
@@ -224,10 +225,8 @@ class Chat:
         except DisconnectionTimeout:
             return 1006, "the gateway went silent", connection.wait
         except (HandshakeError, OSError) as error:
-            cause = error.__cause__ or error
             raise ChatUnreachable(
-                f"Nobody answers at {self._address.websocket} ({cause or type(cause).__name__}); "
-                "is csgate running there?"
+                f"Nobody answers at {self._address.websocket} ({cause_of(error)}); is csgate running there?"
             ) from error
         if closed is None or closed.code == 1006:
             return 1006, "the connection broke", connection.wait
@@ -306,7 +305,9 @@ class _Connection:
 
     async def _read(self, ws: WebSocketConnection, nursery: trio.Nursery) -> None:
         chat = self._chat
-        await ws.send_message(chat._hello())
+        with suppress(ConnectionClosed):
+            # A gateway that refuses may be quicker than this; its reason still waits to be read.
+            await ws.send_message(chat._hello())
         while True:
             data = await ws.get_message()
             self._heard = trio.current_time()

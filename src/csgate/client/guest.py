@@ -6,7 +6,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from csgate.client.refusals import ChatRefused, ChatUnreachable
+from csgate.client.refusals import ChatRefused, ChatUnreachable, cause_of
 
 TIMEOUT_S: Final = 10.0
 
@@ -60,7 +60,7 @@ class GuestTokens:
                 response = await client.post(f"{self._base}/v1/guest", json=body)
         except (httpx.HTTPError, OSError) as error:
             raise ChatUnreachable(
-                f"Nobody answers at {self._base} ({error or type(error).__name__}); is csgate running there?"
+                f"Nobody answers at {self._base} ({cause_of(error)}); is csgate running there?"
             ) from error
         return response.status_code, response.content
 

@@ -220,7 +220,7 @@ class _Edge:
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
