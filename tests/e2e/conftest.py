@@ -28,7 +28,7 @@ class Server:
     log: list[dict[str, Any]] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     port: int = 0
-    operator_port: int | None = None
+    reader: threading.Thread | None = None
     tls: bool = False
 
     @property
@@ -55,7 +55,14 @@ class Server:
 
     def stop(self, number: int = signal.SIGTERM, wait_s: float = 40.0) -> int:
         self.process.send_signal(number)
-        return self.process.wait(wait_s)
+        return self.wait(wait_s)
+
+    def wait(self, wait_s: float = 40.0) -> int:
+        """Waits for the end of the process and of its log."""
+        code = self.process.wait(wait_s)
+        assert self.reader is not None
+        self.reader.join(10)
+        return code
 
 
 def start_server(data_dir: Path, **environment: str) -> Server:
@@ -82,18 +89,19 @@ def start_server(data_dir: Path, **environment: str) -> Server:
 
     def read() -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            server.text.append(line)
-            if line.startswith("{"):
-                entry = json.loads(line)
-                server.log.append(entry)
-                if entry["event"] == "listening":
-                    server.port = entry["port"]
-                    server.operator_port = entry.get("operator_port")
-                    listening.set()
+        with process.stderr:
+            for line in process.stderr:
+                server.text.append(line)
+                if line.startswith("{"):
+                    entry = json.loads(line)
+                    server.log.append(entry)
+                    if entry["event"] == "listening":
+                        server.port = entry["port"]
+                        listening.set()
         listening.set()
 
-    threading.Thread(target=read, daemon=True).start()
+    server.reader = threading.Thread(target=read, daemon=True)
+    server.reader.start()
     if not listening.wait(START_S) or server.port == 0:
         process.kill()
         raise AssertionError("csgate did not start:\n" + "".join(server.text))
@@ -125,4 +133,4 @@ def own_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for running in started:
         if running.process.poll() is None:
             running.process.kill()
-            running.process.wait(10)
+        running.wait(10)

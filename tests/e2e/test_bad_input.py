@@ -260,7 +260,7 @@ def raw_answer(server: Server, data: bytes, timeout: float = 15.0) -> bytes:
         (b"\x00\x01\x02 garbage \r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX-Big: " + b"x" * 2**20 + b"\r\n\r\n", b"431"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-Many: 1\r\n" * 5_000, b"431"),
-        (b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"400"),
+        (b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"426"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
         (
             b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

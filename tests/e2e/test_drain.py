@@ -117,7 +117,7 @@ def test_readiness_fails_and_nobody_is_let_in_while_an_answer_is_awaited(own_ser
         assert finals.pop("late") == "overloaded"
         assert set(finals.values()) == {"reply"}
         assert client.close_code() == 4001
-    assert server.process.wait(10) == 0
+    assert server.wait(10) == 0
 
 
 def test_a_second_signal_ends_the_drain(own_server: Any) -> None:
@@ -128,4 +128,4 @@ def test_a_second_signal_ends_the_drain(own_server: Any) -> None:
         server.process.send_signal(signal.SIGTERM)
         client.expect("draining")
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(10) == 0
+        assert server.wait(10) == 0

@@ -127,12 +127,17 @@ class _GuardedStream:
 def plain_response(status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
     """A whole HTTP/1.1 response that closes the connection, for what never reaches the HTTP stack."""
     body = (text + "\n").encode()
+    options = [value.decode("latin-1") for name, value in headers if name.lower() == b"connection"]
     lines = [
         f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}",
         "content-type: text/plain; charset=utf-8",
         f"content-length: {len(body)}",
-        "connection: close",
-        *(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in headers),
+        f"connection: {', '.join(['close', *options])}",
+        *(
+            f"{name.decode('latin-1')}: {value.decode('latin-1')}"
+            for name, value in headers
+            if name.lower() != b"connection"
+        ),
     ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
