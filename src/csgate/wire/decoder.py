@@ -1,8 +1,8 @@
 """A client's bytes -> messages and control frames. ``feed`` only stores, ``next_event`` only advances.
 
 The caller reads into memory of its own and lends it: ``feed(view)``, then ``next_event()`` until it gives ``None``,
-then ``keep()`` before that memory is used again. While a large payload is on its way, ``target()`` gives the place in the
-message's own buffer to read into instead, and ``filled(n)`` reports what was read: no byte is copied then.
+then ``keep()`` before that memory is used again. While a large payload is on its way, ``target()`` gives the place in
+the message's own buffer to read into instead, and ``filled(n)`` reports what was read: no byte is copied then.
 """
 
 from csgate import _fast
