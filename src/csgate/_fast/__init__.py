@@ -20,6 +20,7 @@ _simd = "none"
 if TYPE_CHECKING:
     from csgate._fast.pure import Utf8Validator, base64_bytes, base64_decode, base64_decoded_size, unmask, utf8_valid
     from csgate._fast.pure_frames import new_buffer, take_frame
+    from csgate._fast.pure_prepare import prepare
 else:
     if _wanted != "pure":
         try:
@@ -43,6 +44,10 @@ else:
     base64_decode = _chosen.base64_decode
     base64_decoded_size = _chosen.base64_decoded_size
     new_buffer = _frames.new_buffer
+    if _implementation == "pure":
+        from csgate._fast.pure_prepare import prepare
+    else:
+        prepare = _chosen.prepare
     take_frame = _frames.take_frame
     unmask = _chosen.unmask
     utf8_valid = _chosen.utf8_valid
@@ -59,6 +64,7 @@ __all__ = [
     "base64_decode",
     "base64_decoded_size",
     "new_buffer",
+    "prepare",
     "strip_data_url",
     "take_frame",
     "unmask",

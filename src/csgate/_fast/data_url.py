@@ -15,7 +15,7 @@ def strip_data_url(data: bytes | bytearray | memoryview) -> tuple[memoryview, st
 
     Returns:
         A view of ``data`` (which it keeps alive) behind the comma, and the media type in lower case without
-        parameters (RFC 2397: ``text/plain`` where none is given). Text that is no data: URL comes back whole, with None.
+        parameters (RFC 2397: ``text/plain`` where none is given). Other text comes back whole, with None.
 
     Raises:
         ValueError: a data: URL without ``;base64``, or without a comma in its first 256 bytes.

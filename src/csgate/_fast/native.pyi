@@ -1,5 +1,7 @@
 """The native core; the functions of ``csgate._fast.pure``, whose docstrings hold here too, and the choice of SIMD."""
 
+from collections.abc import Sequence
+
 from typing_extensions import Buffer
 
 def simd() -> str:
@@ -23,3 +25,16 @@ class Utf8Validator:
 def base64_decoded_size(src: Buffer) -> int: ...
 def base64_decode(src: Buffer, dst: Buffer, *, urlsafe: bool = False) -> int: ...
 def base64_bytes(src: Buffer, *, urlsafe: bool = False) -> bytes: ...
+def prepare(
+    src: Buffer,
+    dst: Buffer,
+    *,
+    layout: str = "NCHW",
+    mode: str = "crop",
+    filter: str = "bilinear",
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    scale: float = ...,
+    fill: Sequence[int] = (0, 0, 0),
+    alpha: bool = True,
+) -> None: ...

@@ -6,16 +6,20 @@ Buffers belong to the caller and are borrowed for the length of one call. The pu
 """
 
 from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint64_t
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from csgate._fast.errors import Base64Error
+from csgate._fast.placement import place
 
 
 cdef extern from "kernels/simd.h" nogil:
@@ -43,13 +47,51 @@ cdef extern from "kernels/base64.h" nogil:
     uint64_t csgate_base64_decode(csgate_simd level, const uint8_t *src, uint64_t n, uint8_t *dst, uint64_t capacity,
                                   int urlsafe)
 
+cdef extern from "kernels/prepare.h" nogil:
+    ctypedef enum csgate_filter:
+        CSGATE_AREA
+        CSGATE_BILINEAR
+    ctypedef enum csgate_dtype:
+        CSGATE_FLOAT32
+        CSGATE_FLOAT16
+        CSGATE_UINT8
+    ctypedef enum csgate_layout:
+        CSGATE_NCHW
+        CSGATE_NHWC
+    ctypedef struct csgate_tensor:
+        void *data
+        csgate_dtype dtype
+        csgate_layout layout
+        uint32_t width
+        uint32_t height
+        double mul[3]
+        double add[3]
+    ctypedef struct csgate_picture:
+        const uint8_t *pixels
+        uint32_t width
+        uint32_t height
+        uint32_t channels
+        int alpha
+        csgate_filter filter
+        double box[4]
+        uint32_t window[4]
+        uint8_t fill[3]
+        csgate_tensor tensor
+    uint64_t csgate_prepare_scratch(csgate_simd level, const csgate_picture *picture)
+    void csgate_prepare(csgate_simd level, const csgate_picture *picture, void *scratch)
+
 
 # Below this many bytes a kernel is done sooner than the GIL is dropped and taken back under contention.
 cdef enum:
     GIL_FREE_BYTES = 32768
+    MAX_SIDE = 1 << 20
 
 _LEVELS = {"scalar": CSGATE_SCALAR, "ssse3": CSGATE_SSSE3, "avx2": CSGATE_AVX2, "avx512": CSGATE_AVX512,
            "neon": CSGATE_NEON}
+
+_FILTERS = {"area": CSGATE_AREA, "bilinear": CSGATE_BILINEAR}
+_LAYOUTS = {"NCHW": CSGATE_NCHW, "NHWC": CSGATE_NHWC}
+_DTYPES = {b"f": CSGATE_FLOAT32, b"e": CSGATE_FLOAT16, b"B": CSGATE_UINT8}
 
 # Resolved once at import; select_simd() exists for tests and for CSGATE_FAST_SIMD.
 cdef csgate_simd level = csgate_simd_detect()
@@ -203,3 +245,93 @@ def base64_bytes(src, *, bint urlsafe=False):
     finally:
         PyBuffer_Release(&text)
     return decoded
+
+
+cdef int describe_source(csgate_picture *picture, Py_buffer *source, bint alpha) except -1:
+    if source.ndim != 3 or source.format is NULL or source.format[0] != b"B" or source.format[1] != 0:
+        raise ValueError("pixels are uint8[height, width, 3 or 4]")
+    if source.shape[2] not in (3, 4) or not 0 < source.shape[0] <= MAX_SIDE or not 0 < source.shape[1] <= MAX_SIDE:
+        raise ValueError(f"pixels are uint8[height, width, 3 or 4] with sides of 1 to {MAX_SIDE}")
+    picture.pixels = <const uint8_t *>source.buf
+    picture.height = source.shape[0]
+    picture.width = source.shape[1]
+    picture.channels = source.shape[2]
+    picture.alpha = alpha and picture.channels == 4
+    return 0
+
+
+cdef int describe_tensor(csgate_tensor *tensor, Py_buffer *row, str layout, mean, std, double scale) except -1:
+    cdef bytes format = row.format if row.format is not NULL else b"B"
+    if format not in _DTYPES:
+        raise ValueError("a row is float32, float16 or uint8")
+    if layout not in _LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; it may be NCHW or NHWC")
+    tensor.data = row.buf
+    tensor.dtype = _DTYPES[format]
+    tensor.layout = _LAYOUTS[layout]
+    cdef bint planar = tensor.layout == CSGATE_NCHW
+    if row.ndim != 3 or row.shape[0 if planar else 2] != 3:
+        raise ValueError(f"a row is {'[3, height, width]' if planar else '[height, width, 3]'} for {layout}")
+    cdef Py_ssize_t height = row.shape[1 if planar else 0]
+    cdef Py_ssize_t width = row.shape[2 if planar else 1]
+    if not 0 < height <= MAX_SIDE or not 0 < width <= MAX_SIDE:
+        raise ValueError(f"a row has sides of 1 to {MAX_SIDE}")
+    tensor.height = height
+    tensor.width = width
+    cdef double m, s
+    cdef int c
+    if len(mean) != 3 or len(std) != 3:
+        raise ValueError("mean and std have three values")
+    for c in range(3):
+        m = mean[c]
+        s = std[c]
+        if s == 0.0:
+            raise ValueError("std has a zero")
+        if tensor.dtype == CSGATE_UINT8 and (m != 0.0 or s != 1.0):
+            raise ValueError("a uint8 row takes levels; mean and std are for floats")
+        tensor.mul[c] = scale / s
+        tensor.add[c] = -m / s
+    return 0
+
+
+cdef int prepare_row(csgate_picture *picture) except -1:
+    cdef uint64_t size = csgate_prepare_scratch(level, picture)
+    cdef void *scratch = PyMem_RawMalloc(size + 64)
+    if scratch is NULL:
+        raise MemoryError
+    with nogil:
+        csgate_prepare(level, picture, <void *>((<uintptr_t>scratch + 63) & ~<uintptr_t>63))
+        PyMem_RawFree(scratch)
+    return 0
+
+
+def prepare(src, dst, *, str layout="NCHW", str mode="crop", str filter="bilinear", mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0), double scale=1 / 255, fill=(0, 0, 0), bint alpha=True):
+    cdef csgate_picture picture
+    cdef Py_buffer source
+    cdef Py_buffer row
+    cdef int i
+    if filter not in _FILTERS:
+        raise ValueError(f"filter is {filter!r}; it may be area or bilinear")
+    picture.filter = _FILTERS[filter]
+    if len(fill) != 3:
+        raise ValueError("fill has three values")
+    for i in range(3):
+        if not 0 <= fill[i] <= 255:
+            raise ValueError("fill is three values of 0 to 255")
+        picture.fill[i] = fill[i]
+    borrow(src, &source, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+    try:
+        describe_source(&picture, &source, alpha)
+        borrow(dst, &row, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        try:
+            describe_tensor(&picture.tensor, &row, layout, mean, std, scale)
+            box, window = place(picture.width, picture.height, picture.tensor.width, picture.tensor.height, mode)
+            for i in range(4):
+                picture.box[i] = box[i]
+                picture.window[i] = window[i]
+            prepare_row(&picture)
+        finally:
+            PyBuffer_Release(&row)
+    finally:
+        PyBuffer_Release(&source)

@@ -1,0 +1,92 @@
+#include "resize.h"
+
+#include <string.h>
+
+/* The weights are Pillow's (src/libImaging/Resample.c, precompute_coeffs), computed in the same order in double
+ * precision: a triangle or a box around the output's centre, widened by the scale when shrinking. */
+
+static double weight(csgate_filter filter, double x) {
+    if (filter == CSGATE_AREA) {
+        return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+    }
+    if (x < 0.0) {
+        x = -x;
+    }
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+typedef struct {
+    double low, scale, inverse, support;
+} sampling;
+
+static sampling sample(csgate_filter filter, double low, double high, uint32_t outputs) {
+    sampling s;
+    s.low = low;
+    s.scale = (high - low) / outputs;
+    const double stretch = s.scale < 1.0 ? 1.0 : s.scale;
+    s.inverse = 1.0 / stretch;
+    s.support = (filter == CSGATE_AREA ? 0.5 : 1.0) * stretch;
+    return s;
+}
+
+typedef struct {
+    double centre;
+    int32_t first, behind;
+} window;
+
+static window around(const sampling *s, uint32_t output, uint32_t inputs) {
+    window w;
+    w.centre = s->low + (output + 0.5) * s->scale;
+    const double from = w.centre - s->support + 0.5, to = w.centre + s->support + 0.5;
+    w.first = from < 0.0 ? 0 : (int32_t)from;
+    w.behind = to > (double)inputs ? (int32_t)inputs : (int32_t)to;
+    return w;
+}
+
+uint32_t csgate_axis_taps(csgate_filter filter, double low, double high, uint32_t inputs, uint32_t outputs) {
+    const sampling s = sample(filter, low, high, outputs);
+    int32_t most = 1;
+    for (uint32_t i = 0; i < outputs; i++) {
+        const window w = around(&s, i, inputs);
+        most = w.behind - w.first > most ? w.behind - w.first : most;
+    }
+    return ((uint32_t)most + 3) & ~UINT32_C(3);
+}
+
+void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs) {
+    const sampling s = sample(filter, low, high, axis->outputs);
+    const double one = (double)(1 << CSGATE_COEFFICIENT_BITS);
+    for (uint32_t i = 0; i < axis->outputs; i++) {
+        const window w = around(&s, i, inputs);
+        const int32_t count = w.behind - w.first;
+        int16_t *coefficient = axis->coefficient + (uint64_t)i * axis->taps;
+        memset(coefficient, 0, axis->taps * sizeof *coefficient);
+        double total = 0.0;
+        for (int32_t t = 0; t < count; t++) {
+            total += weight(filter, (t + w.first - w.centre + 0.5) * s.inverse);
+        }
+        /* Rounding the running sum, not each weight, makes the coefficients add up to one. */
+        double running = 0.0;
+        int32_t given = 0;
+        for (int32_t t = 0; t < count; t++) {
+            running += weight(filter, (t + w.first - w.centre + 0.5) * s.inverse);
+            const int32_t upto = (int32_t)(running / total * one + 0.5);
+            coefficient[t] = (int16_t)(upto - given);
+            given = upto;
+        }
+        /* Taps at the rim of a triangle weigh nothing: leave them out. */
+        int32_t skip = 0, used = count;
+        while (used > 1 && coefficient[used - 1] == 0) {
+            used--;
+        }
+        while (skip < used - 1 && coefficient[skip] == 0) {
+            skip++;
+        }
+        if (skip > 0) {
+            memmove(coefficient, coefficient + skip, (size_t)(used - skip) * sizeof *coefficient);
+            memset(coefficient + used - skip, 0, (size_t)skip * sizeof *coefficient);
+        }
+        axis->first[i] = w.first + skip;
+        axis->count[i] = used - skip;
+    }
+}

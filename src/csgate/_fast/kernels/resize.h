@@ -1,0 +1,57 @@
+#ifndef CSGATE_RESIZE_H
+#define CSGATE_RESIZE_H
+
+#include "simd.h"
+
+/* Separable resampling in fixed point, one row at a time.
+ *
+ * Coefficients have 14 fractional bits and sum to exactly 1, so that a flat colour stays what it was. The horizontal
+ * pass turns a source row of interleaved bytes into three planes of int16 with 6 fractional bits; the vertical pass
+ * turns a few such rows into int32 with 20. Nothing overflows: coefficients are never negative. */
+enum { CSGATE_COEFFICIENT_BITS = 14, CSGATE_ROW_BITS = 6, CSGATE_LEVEL_BITS = 20 };
+
+/* Readable bytes that must follow a source row: vector loads look further than the last pixel. */
+enum { CSGATE_ROW_SLACK = 32 };
+
+typedef enum { CSGATE_AREA = 0, CSGATE_BILINEAR = 1 } csgate_filter;
+
+/* What one axis needs: output i is the sum over t < taps of coefficient[i * taps + t] * input[first[i] + t].
+ * `taps` is the same for all outputs and a multiple of four; the coefficients behind an output's own are zero. */
+typedef struct {
+    uint32_t outputs; /* of the axis */
+    uint32_t taps;
+    int32_t *first;
+    int32_t *count; /* taps that belong to the output; the rest are padding */
+    int16_t *coefficient;
+} csgate_axis;
+
+/* Taps (a multiple of four) that resampling the window [low, high) of `inputs` to `outputs` needs. */
+uint32_t csgate_axis_taps(csgate_filter filter, double low, double high, uint32_t inputs, uint32_t outputs);
+
+/* Fills `axis`, whose arrays the caller owns: `outputs` entries for first and count, outputs * taps coefficients, taps
+ * from csgate_axis_taps() of the same arguments. The window [low, high) lies within [0, inputs] and is not empty. The weights are those of Pillow's resize() with a box. */
+void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs);
+
+/* Int16 values that csgate_axis_spread() writes: coefficients in the order in which a level's horizontal pass reads
+ * them; 0 where it reads axis->coefficient itself. */
+uint64_t csgate_spread_size(csgate_simd level, const csgate_axis *axis);
+void csgate_axis_spread(csgate_simd level, const csgate_axis *axis, int16_t *spread);
+
+/* One source row -> `planes`: int16[3][stride], stride a multiple of 16 and at least axis->outputs; what lies between
+ * outputs and stride is undefined. `row` has pixels of `channels` (3 or 4) bytes, the fourth of which is ignored,
+ * and CSGATE_ROW_SLACK + 4 * axis->taps readable bytes behind its last pixel. */
+void csgate_row_resample(csgate_simd level, const uint8_t *row, uint32_t channels, const csgate_axis *axis,
+                         const int16_t *spread, int16_t *planes, uint64_t stride);
+
+/* The same for a row that keeps its width: pixels [0, n) are only split into planes. */
+void csgate_row_split(csgate_simd level, const uint8_t *row, uint32_t channels, uint32_t n, int16_t *planes,
+                      uint64_t stride);
+
+/* sum[i] = sum over t of rows[t][i] * coefficient[t], for i < n, n a multiple of 16. */
+void csgate_rows_blend(csgate_simd level, const int16_t *const *rows, const int16_t *coefficient, uint32_t taps,
+                       int32_t *sum, uint64_t n);
+
+/* n pixels RGBA -> RGB and a fourth byte without meaning, composed over `fill`. */
+void csgate_row_compose(csgate_simd level, const uint8_t *rgba, uint32_t n, const uint8_t fill[3], uint8_t *rgbx);
+
+#endif
