@@ -1,7 +1,9 @@
 """Public keys fetched from a JSON Web Key Set (RFC 7517), kept for a while, and fetched again when a key is unknown."""
 
 import ipaddress
-from typing import Any, Final
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final, cast
 
 import httpx
 import jwt
@@ -125,10 +127,13 @@ class Jwks:
                 ) as response:
                     if response.status_code != httpx.codes.OK:
                         raise _FetchError(f"status {response.status_code}")
-                    async for chunk in response.aiter_bytes():
-                        content += chunk
-                        if len(content) > MAX_SET_BYTES:
-                            raise _FetchError(f"more than {MAX_SET_BYTES} bytes")
+                    # A generator left half-way has to be closed here, in this task; its type keeps that to itself.
+                    chunks = cast(AsyncGenerator[bytes], response.aiter_bytes())
+                    async with aclosing(chunks):
+                        async for chunk in chunks:
+                            content += chunk
+                            if len(content) > MAX_SET_BYTES:
+                                raise _FetchError(f"more than {MAX_SET_BYTES} bytes")
         except trio.TooSlowError:
             raise _FetchError(f"no answer within {FETCH_S} s") from None
         except httpx.HTTPError as error:
