@@ -1,0 +1,91 @@
+# What one does with a checkout. `make` alone lists it. PYTHON=python3.12 chooses the interpreter, VENV=… where it goes.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# Reinstalled only when one of these changes; Python sources are used in place.
+BUILD_INPUTS := pyproject.toml setup.py $(wildcard src/csgate/_fast/*.pyx src/csgate/_fast/kernels/*)
+
+.DEFAULT_GOAL := help
+.PHONY: help serve chat test coverage lint format models config-docs clean \
+	bench bench-wire bench-intake bench-batch bench-gateway bench-idle asan
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+	  printf '  make %-15s %s\n' "$$name" "$$text"; done
+
+serve: $(VENV)/.installed-cpu ## install what serving needs and start csgate at http://127.0.0.1:8080/ (ARGS='--port 8081' for more)
+	@echo "make: starting csgate; Ctrl-C stops it"
+	@exec $(BIN)/csgate serve --log-format console $(ARGS)
+
+chat: $(VENV)/.installed-cpu ## talk to a running csgate from this terminal
+	@exec $(BIN)/csgate chat 127.0.0.1:8080 $(ARGS)
+
+test: $(VENV)/.installed-dev ## run every test; a skipped one counts as failed (ARGS='tests/wire -x' for some)
+	@echo "make: running the tests"
+	@CSGATE_NO_SKIP=1 $(BIN)/python -m pytest $(ARGS)
+
+coverage: $(VENV)/.installed-dev ## run every test and fail below 95 % of lines and branches
+	@echo "make: running the tests under coverage"
+	@rm -f .coverage .coverage.*
+	@CSGATE_NO_SKIP=1 $(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine -q
+	@$(BIN)/python -m coverage report --fail-under=95
+
+lint: $(VENV)/.installed-dev ## check style, formatting and types
+	@echo "make: ruff check, ruff format --check, mypy --strict"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## format the sources
+	@$(BIN)/ruff format .
+
+models: $(VENV)/.installed-cpu ## list the models, check their hashes, load and run each once
+	@$(BIN)/csgate models list
+	@$(BIN)/csgate models check
+
+config-docs: $(VENV)/.installed-cpu ## write docs/configuration.md anew from the settings
+	@$(BIN)/csgate config --reference > docs/configuration.md.new
+	@mv docs/configuration.md.new docs/configuration.md
+
+bench: bench-wire bench-intake bench-batch bench-gateway bench-idle ## run all five benchmarks (long)
+
+bench-wire: ## chat messages through the WebSocket codec, against its peers
+bench-intake: ## message bytes to normalised tensor, against its peers
+bench-batch: ## the batcher, against bare ONNX Runtime
+bench-gateway: ## the whole gateway, against other servers of models
+bench-idle: ## memory and CPU of idle connections
+bench-wire bench-intake bench-batch bench-gateway bench-idle: $(VENV)/.installed-bench
+	@echo "make: $@; results go to benchmarks/results/"
+	@$(BIN)/python benchmarks/$(subst -,_,$@).py $(ARGS)
+
+asan: $(VENV)/.installed-dev ## the native kernels under the address and undefined-behaviour sanitizers
+	@command -v $${CC:-cc} >/dev/null || { echo "make: no C compiler; install one (apt install gcc libc6-dev), or set CC." >&2; exit 1; }
+	@$(BIN)/python tests/fast/asan.py
+
+clean: ## remove what was built, the virtual environment and caches (never .data)
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -f src/csgate/_fast/*.so
+
+# --- The virtual environment -----------------------------------------------------------------------------------------
+
+$(VENV)/.created:
+	@$(PYTHON) -c '' 2>/dev/null || { echo "make: '$(PYTHON)' does not run. Install Python 3.11 or newer, or name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: csgate needs Python 3.11 or newer, and '$(PYTHON)' is older. Name a newer one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then echo "make: making the virtual environment $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
+	@touch $@
+
+# One editable install whatever the extras, so that serving, testing and benchmarking share it.
+$(VENV)/.installed-cpu: EXTRAS := cpu
+$(VENV)/.installed-dev: EXTRAS := cpu,dev
+$(VENV)/.installed-bench: EXTRAS := cpu,bench
+$(VENV)/.installed-cpu $(VENV)/.installed-dev $(VENV)/.installed-bench: $(VENV)/.created $(BUILD_INPUTS)
+	@command -v $${CC:-cc} >/dev/null || echo "make: no C compiler, so the slower pure-Python core will be used; apt install gcc libc6-dev mends that"
+	@echo "make: installing csgate[$(EXTRAS)] into $(VENV)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]' || { echo "make: the installation failed; see above. A package index must be reachable (pip config list shows which)." >&2; exit 1; }
+	@$(BIN)/python -c 'from csgate import _fast; print(f"make: native core: {_fast.IMPLEMENTATION}, SIMD {_fast.SIMD}")'
+	@touch $@ $(VENV)/.installed-cpu
