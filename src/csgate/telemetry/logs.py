@@ -12,6 +12,10 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 Logger = FilteringBoundLogger
 
+# Local variables stay out: tokens and what customers wrote are among them.
+_EXCEPTIONS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)
+)
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -23,9 +27,9 @@ def open_logger(
     """A logger that writes to ``stream`` (standard error by default). Touches no global logging state."""
     target = stream or sys.stderr
     render: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_EXCEPTIONS, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     return cast(
         Logger,
