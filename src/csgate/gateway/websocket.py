@@ -105,20 +105,25 @@ class WebSocket:
             self._given = 0
             await trio.lowlevel.checkpoint()
         connection = self._connection
+        decoder = connection.decoder
         while True:
-            message = connection.next_message()
-            if connection.output:
-                self._flush()
+            if decoder.has_input or connection.state is not State.OPEN:
+                message = connection.next_message()
+                if connection.output:
+                    self._flush()
+                if message is not None:
+                    decoder.keep()
+                    self._given += 1
+                    break
+                if connection.state is not State.OPEN:
+                    self._closing()
+                    assert connection.close_info is not None
+                    raise WebSocketClosed(connection.close_info)
+            message = await self._fill()
             if message is not None:
-                connection.decoder.keep()
-                self._heartbeat.began_at = None
-                self._given += 1
-                return message
-            if connection.state is not State.OPEN:
-                self._closing()
-                assert connection.close_info is not None
-                raise WebSocketClosed(connection.close_info)
-            await self._fill()
+                break
+        self._heartbeat.began_at = None
+        return message
 
     def send_text(self, data: Sendable) -> None:
         """Sends ``data`` (UTF-8, not checked) as one text message, at once or as soon as the peer takes it.
@@ -194,11 +199,12 @@ class WebSocket:
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
-    async def _fill(self) -> None:
+    async def _fill(self) -> TextMessage | BinaryMessage | None:
+        """Waits for bytes and gives them to the decoder; one that came alone and whole is returned at once."""
         connection = self._connection
         decoder = connection.decoder
-        target = decoder.target()
         heartbeat = self._heartbeat
+        target = decoder.target()
         if target is None:
             decoder.keep()
         if heartbeat.began_at is None and decoder.unfinished_bytes is not None:
@@ -209,7 +215,7 @@ class WebSocket:
         except trio.ClosedResourceError:
             if connection.state is State.OPEN:
                 connection.end_of_stream()
-            return
+            return None
         finally:
             self._reading = False
         self._given = 0
@@ -219,10 +225,16 @@ class WebSocket:
                 connection.filled(got)
             else:
                 connection.end_of_stream()
-        elif got:
+        elif not got:
+            connection.end_of_stream()
+        elif connection.state is not State.OPEN:
             decoder.feed(got)
         else:
-            connection.end_of_stream()
+            message = decoder.only_message(got)
+            if message is not None:
+                return message
+            decoder.feed(got)
+        return None
 
     async def _discard(self) -> bool:
         try:

@@ -80,12 +80,13 @@ class SocketTransport:
     call; ``detach`` has to be called before the stream is closed.
     """
 
-    __slots__ = ("_likely", "_socket", "_streak", "_waiting")
+    __slots__ = ("_likely", "_scratch", "_socket", "_streak", "_waiting")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         own = stream.socket
         self._socket = socket.socket(own.family, own.type, own.proto, fileno=own.fileno())
         self._socket.setblocking(False)
+        self._scratch = scratch_buffer()
         self._likely = True
         """Bytes are probably there already: the last read filled all the room that it had."""
         self._streak = 0
@@ -93,29 +94,27 @@ class SocketTransport:
         self._waiting = False
 
     async def receive(self, target: memoryview | None) -> memoryview | int:
-        into = scratch_buffer() if target is None else target
-        if not self._likely or self._streak >= _STREAK_BYTES:
-            await self._readable()
+        into = self._scratch if target is None else target
+        wait = not self._likely or self._streak >= _STREAK_BYTES
         while True:
+            if wait:
+                self._streak = 0
+                self._waiting = True
+                try:
+                    await trio.lowlevel.wait_readable(self._socket)
+                finally:
+                    self._waiting = False
             try:
                 size = self._socket.recv_into(into)
                 break
             except BlockingIOError:
-                await self._readable()
+                wait = True
             except OSError:
                 size = 0
                 break
         self._streak += size
         self._likely = size == len(into)
         return size if target is not None else into[:size]
-
-    async def _readable(self) -> None:
-        self._streak = 0
-        self._waiting = True
-        try:
-            await trio.lowlevel.wait_readable(self._socket)
-        finally:
-            self._waiting = False
 
     def interrupt(self) -> None:
         if self._waiting:

@@ -45,6 +45,7 @@ class Decoder:
         "_phase",
         "_position",
         "ended",
+        "has_input",
     )
 
     def __init__(self, *, max_message_bytes: int, max_frame_bytes: int, budget: ReceiveBudget) -> None:
@@ -61,6 +62,8 @@ class Decoder:
         self._final = False
         self._key = b""
         self._phase = 0
+        self.has_input = False
+        """``next_event`` may have something to give. While this is ``False`` it has not."""
         self.ended = False
         """A close frame or a violation was seen."""
 
@@ -72,6 +75,7 @@ class Decoder:
             data = memoryview(bytes(self._input[self._position :]) + bytes(data))
         self._input = data
         self._position = 0
+        self.has_input = True
 
     def keep(self) -> None:
         """Ends the loan: copies what is not decoded yet, if anything."""
@@ -100,6 +104,17 @@ class Decoder:
             self.abandon()
             raise
         self._left -= size
+        self.has_input = not self._left
+
+    def only_message(self, data: memoryview) -> TextMessage | BinaryMessage | None:
+        """The short way of nearly every message: ``data`` is one whole frame with one whole message, and nothing was
+        waiting. ``None``, and nothing has changed, if it is anything else: then ``feed`` it."""
+        if self._assembly is not None or self._dropped is not None or self._input or self.ended:
+            return None
+        whole = _fast.take_frame(data, 0, self._max_message)
+        if whole is None or whole[2] != len(data):
+            return None
+        return TextMessage(whole[1]) if whole[0] == Opcode.TEXT else BinaryMessage(whole[1])
 
     # --- events out ---------------------------------------------------------------------------------------------------
 
@@ -122,14 +137,17 @@ class Decoder:
         if self.ended:
             return None
         try:
-            return self._advance()
+            event = self._advance()
         except WireViolation:
             self.abandon()
             raise
+        self.has_input = event is not None
+        return event
 
     def abandon(self) -> None:
         """Decodes nothing more and gives all memory back. Harmless when repeated."""
         self.ended = True
+        self.has_input = False
         self._input = _NOTHING
         self._position = 0
         self._left = 0
@@ -153,12 +171,11 @@ class Decoder:
                     if not done:
                         return None
             else:
-                # The way of nearly every message: one frame, all of it here.
                 whole = _fast.take_frame(self._input, self._position, self._max_message)
                 if whole is not None:
                     opcode, data, size = whole
                     self._position += size
-                    return TextMessage(data) if opcode == 1 else BinaryMessage(data)
+                    return TextMessage(data) if opcode == Opcode.TEXT else BinaryMessage(data)
                 done, event = self._take_frame()
                 if not done:
                     return None
