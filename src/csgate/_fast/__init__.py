@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from csgate._fast.data_url import strip_data_url
 from csgate._fast.errors import Base64Error
+from csgate._fast.pixels import borrow_pixels
 
 _wanted = os.environ.get("CSGATE_FAST", "auto")
 if _wanted not in ("auto", "native", "pure"):
@@ -63,6 +64,7 @@ __all__ = [
     "base64_bytes",
     "base64_decode",
     "base64_decoded_size",
+    "borrow_pixels",
     "new_buffer",
     "prepare",
     "strip_data_url",

@@ -38,3 +38,12 @@ def prepare(
     fill: Sequence[int] = (0, 0, 0),
     alpha: bool = True,
 ) -> None: ...
+
+class ArrowPixels:
+    """uint8[height, width, 4], read-only: the memory of an Arrow array of pixels of four bytes, which it keeps alive.
+
+    ValueError: the array holds something else, or another number of pixels.
+    """
+
+    def __init__(self, schema: object, array: object, height: int, width: int) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -15,8 +15,9 @@ from cpython.buffer cimport (
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy, strcmp
 
 from csgate._fast.errors import Base64Error
 from csgate._fast.placement import place
@@ -79,6 +80,19 @@ cdef extern from "kernels/prepare.h" nogil:
         csgate_tensor tensor
     uint64_t csgate_prepare_scratch(csgate_simd level, const csgate_picture *picture)
     void csgate_prepare(csgate_simd level, const csgate_picture *picture, void *scratch)
+
+# The Arrow C data interface: https://arrow.apache.org/docs/format/CDataInterface.html
+cdef extern from "kernels/arrow.h" nogil:
+    ctypedef struct csgate_arrow_schema:
+        const char *format
+        int64_t n_children
+        csgate_arrow_schema **children
+    ctypedef struct csgate_arrow_array:
+        int64_t length
+        int64_t offset
+        int64_t n_children
+        const void **buffers
+        csgate_arrow_array **children
 
 
 # Below this many bytes a kernel is done sooner than the GIL is dropped and taken back under contention.
@@ -335,3 +349,44 @@ def prepare(src, dst, *, str layout="NCHW", str mode="crop", str filter="bilinea
             PyBuffer_Release(&row)
     finally:
         PyBuffer_Release(&source)
+
+
+cdef class ArrowPixels:
+    """uint8[height, width, 4], read-only: the memory of an Arrow array of pixels of four bytes, which it keeps alive."""
+
+    cdef object schema
+    cdef object array
+    cdef const void *data
+    cdef Py_ssize_t shape[3]
+    cdef Py_ssize_t strides[3]
+
+    def __cinit__(self, schema, array, Py_ssize_t height, Py_ssize_t width):
+        # The capsules' destructors release what they hold: keeping them is keeping the memory.
+        self.schema = schema
+        self.array = array
+        cdef csgate_arrow_schema *kind = <csgate_arrow_schema *>PyCapsule_GetPointer(schema, "arrow_schema")
+        cdef csgate_arrow_array *pixels = <csgate_arrow_array *>PyCapsule_GetPointer(array, "arrow_array")
+        if strcmp(kind.format, "+w:4") != 0 or kind.n_children != 1 or strcmp(kind.children[0].format, "C") != 0:
+            raise ValueError("not an array of pixels of four bytes")
+        if not 0 < height <= MAX_SIDE or not 0 < width <= MAX_SIDE or pixels.length != height * width:
+            raise ValueError("the array does not have height * width pixels")
+        if pixels.offset != 0 or pixels.n_children != 1 or pixels.children[0].offset != 0:
+            raise ValueError("an array that begins behind its start")
+        self.data = pixels.children[0].buffers[1]
+        self.shape[0], self.shape[1], self.shape[2] = height, width, 4
+        self.strides[0], self.strides[1], self.strides[2] = 4 * width, 4, 1
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("the pixels are read-only")
+        view.obj = self
+        view.buf = <void *>self.data
+        view.len = self.shape[0] * self.strides[0]
+        view.itemsize = 1
+        view.readonly = 1
+        view.format = "B"
+        view.ndim = 3
+        view.shape = self.shape
+        view.strides = self.strides
+        view.suboffsets = NULL
+        view.internal = NULL
