@@ -26,17 +26,16 @@ from csgate.inference.schedule import BatchPlan, Schedule
 from csgate.telemetry import Telemetry
 
 P_contra = TypeVar("P_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
 P = TypeVar("P")
 R = TypeVar("R")
 
 JOIN_TIMEOUT_S: Final = 10.0
 
 
-class Lane(Protocol[P_contra, R_co]):
+class Lane(Protocol[P_contra, R]):
     """One worker's buffers and how to use them. Only ever called from that worker's thread."""
 
-    def prepare(self, row: int, payload: P_contra) -> R_co | None:
+    def prepare(self, row: int, payload: P_contra) -> R | None:
         """Writes ``payload`` into ``row`` (rows are filled from 0 on), or returns a result that needs no run.
 
         Raises:
@@ -46,8 +45,8 @@ class Lane(Protocol[P_contra, R_co]):
     def run(self, rows: int, bucket: int) -> None:
         """Runs the first ``rows`` rows as a batch of ``bucket``."""
 
-    def result(self, row: int) -> R_co:
-        """The result of a row of the last run; keeps no view into the buffers."""
+    def results(self, rows: int) -> list[R]:
+        """The results of the last run, by row; none of them a view into the buffers."""
 
 
 class Item(Generic[P, R]):
@@ -238,6 +237,7 @@ class Batcher(Generic[P, R]):
                 self._process(lane, decision.batch)
                 with self._lock:
                     self._schedule.release()
+                self._post(decision.batch)
             elif decision.wait_until is None:
                 park.acquire()
             else:
@@ -253,7 +253,7 @@ class Batcher(Generic[P, R]):
         park.acquire()  # somebody took it off the list: its release is there, or comes within a line
 
     def _process(self, lane: Lane[P, R], batch: list[Item[P, R]]) -> None:
-        """Prepares, runs and posts one batch. Whatever goes wrong becomes an item's error; nothing escapes."""
+        """Prepares and runs one batch. Whatever goes wrong becomes an item's error; nothing escapes."""
         began = self._now()
         rows: list[Item[P, R]] = []
         for item in batch:
@@ -263,7 +263,6 @@ class Batcher(Generic[P, R]):
             item.payload = None
         if rows:
             self._run(lane, rows)
-        self._post(batch)
 
     def _prepare(self, lane: Lane[P, R], rows: list[Item[P, R]], item: Item[P, R]) -> None:
         began = perf_counter()
@@ -279,23 +278,25 @@ class Batcher(Generic[P, R]):
         item.prepare_s = perf_counter() - began
 
     def _run(self, lane: Lane[P, R], rows: list[Item[P, R]]) -> None:
-        with self._device:
-            began = perf_counter()
-            try:
-                lane.run(len(rows), self._plan.bucket(len(rows)))
-                results = [lane.result(row) for row in range(len(rows))]
-            except Exception as error:
-                self._log.error("inference.run_failed", model=self.name, rows=len(rows), exc_info=error)
-                for item in rows:
-                    item.error = EngineUnavailable(f"a run of {self.name} failed: {error!r}")
-                return
-            took = perf_counter() - began
+        count = len(rows)
+        try:
+            with self._device:
+                began = perf_counter()
+                lane.run(count, self._plan.bucket(count))
+                took = perf_counter() - began
+            # Read with the device given back: another lane runs meanwhile.
+            results = lane.results(count)
+        except Exception as error:
+            self._log.error("inference.run_failed", model=self.name, rows=count, exc_info=error)
+            for item in rows:
+                item.error = EngineUnavailable(f"a run of {self.name} failed: {error!r}")
+            return
         self._run_seconds.observe(took)
-        self._batch_size.observe(len(rows))
+        self._batch_size.observe(count)
         for item, result in zip(rows, results, strict=True):
             item.result = result
             item.run_s = took
-            item.batch = len(rows)
+            item.batch = count
 
     def _post(self, items: list[Item[P, R]]) -> None:
         try:

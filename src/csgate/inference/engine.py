@@ -1,20 +1,20 @@
 """The engine: every task's model, its batcher and the cache, opened together and warm on return."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import trio
 
 from csgate.config import InferenceSettings
-from csgate.errors import ConfigError, EngineUnavailable, ModelError
+from csgate.errors import EngineUnavailable
 from csgate.events import Intent, Picture
-from csgate.inference.batcher import Batcher, Lane, open_batcher
+from csgate.inference.batcher import Batcher, open_batcher
 from csgate.inference.cache import ResultCache
+from csgate.inference.loading import load_models
 from csgate.inference.manifest import TaskName
-from csgate.inference.repository import SENTIMENTS, Model, load_repository
+from csgate.inference.repository import SENTIMENTS, Model
 from csgate.inference.results import (
     EngineInfo,
     IntentResult,
@@ -24,16 +24,12 @@ from csgate.inference.results import (
     Timing,
     Vector,
 )
-from csgate.inference.runner import Array, Bindings, Runner, RunnerFactory, open_runner, warm_up
-from csgate.inference.schedule import BatchPlan
+from csgate.inference.runner import Array, Runner, RunnerFactory, open_runner
 from csgate.inference.tasks import (
     HASHED_ON_LOOP_BYTES,
-    FusionLane,
     PictureJob,
-    PictureLane,
     Seen,
     TensorJob,
-    TextLane,
     picture_key,
     rank_intents,
     read_sentiment,
@@ -41,14 +37,12 @@ from csgate.inference.tasks import (
     text_key,
     top_tags,
 )
-from csgate.inference.texts import TextEncoder
 from csgate.telemetry import Telemetry
 
 RANKING_BYTES: Final = 96
 """About what one entry of a cached ranking takes."""
 
 Ranking = tuple[Intent, ...]
-Caches = tuple[ResultCache[Seen], ResultCache[Ranking | Vector]]
 
 
 class Station:
@@ -87,9 +81,16 @@ class Engine:
     ``EngineUnavailable`` (no model for the task, or its run failed).
     """
 
-    def __init__(self, stations: dict[TaskName, Station], caches: Caches, settings: InferenceSettings) -> None:
+    def __init__(
+        self,
+        stations: dict[TaskName, Station],
+        pictures: ResultCache[Seen],
+        texts: ResultCache[Ranking | Vector],
+        settings: InferenceSettings,
+    ) -> None:
         self._stations = stations
-        self._pictures, self._texts = caches
+        self._pictures = pictures
+        self._texts = texts
         self._top = settings.top_tags
         models = {task: station.info() for task, station in stations.items()}
         first = next(iter(models.values()), None)
@@ -234,28 +235,24 @@ async def open_engine(
     Raises:
         ConfigError: a model or the device cannot be used (ModelError for the former).
     """
-    load: Callable[[], dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]]]
-    caches: Caches = (
-        ResultCache(settings.cache_items, settings.cache_bytes),
-        ResultCache(settings.cache_items, settings.cache_bytes // 4),
-    )
-    load = partial(_load, settings, telemetry, runner_factory or open_runner, caches)
-    loaded = await trio.to_thread.run_sync(load)
+    pictures: ResultCache[Seen] = ResultCache(settings.cache_items, settings.cache_bytes)
+    texts: ResultCache[Ranking | Vector] = ResultCache(settings.cache_items, settings.cache_bytes // 4)
+    loaded = await trio.to_thread.run_sync(load_models, settings, telemetry, runner_factory or open_runner, pictures)
     async with AsyncExitStack() as stack:
         stations: dict[TaskName, Station] = {}
-        for task, (model, runner, lanes, plan) in loaded.items():
+        for task, ready in loaded.items():
             batcher: Batcher[Any, Any] = await stack.enter_async_context(
                 open_batcher(
-                    model.name,
-                    lanes,
-                    plan,
+                    ready.model.name,
+                    ready.lanes,
+                    ready.plan,
                     telemetry,
                     max_items=settings.queue_items,
                     max_delay_s=settings.max_delay_ms / 1e3,
-                    parallel=runner.parallel,
+                    parallel=ready.parallel,
                 )
             )
-            station = stations[task] = Station(model, runner, batcher, telemetry)
+            station = stations[task] = Station(ready.model, ready.runner, batcher, telemetry)
             info = station.info()
             telemetry.metrics.model_info.labels(info.name, info.version, info.provider, info.precision).set(1)
             telemetry.log.info(
@@ -265,82 +262,10 @@ async def open_engine(
                 task=task,
                 provider=info.provider,
                 precision=info.precision,
-                batch=plan.most,
+                batch=ready.plan.most,
+                parallel=ready.parallel,
             )
-        yield Engine(stations, caches, settings)
-
-
-def _load(
-    settings: InferenceSettings, telemetry: Telemetry, open_one: RunnerFactory, caches: Caches
-) -> dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]]:
-    models = load_repository(settings.models_dir or shipped_models())
-    if not models:
-        telemetry.log.warning("inference.no_models", folder=str(settings.models_dir or shipped_models()))
-    loaded: dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]] = {}
-    for task, model in models.items():
-        runner = open_one(model, settings, telemetry.log)
-        buckets = tuple(bucket for bucket in runner.spec.buckets if bucket <= settings.max_batch)
-        if not buckets:
-            raise ConfigError(
-                f"inference.max_batch is {settings.max_batch} but the smallest batch of '{model.name}' is "
-                f"{runner.spec.buckets[0]}; raise it."
-            )
-        bindings = [runner.bind() for _ in range(settings.workers)]
-        costs = None
-        if settings.warm_up:
-            costs = warm_up(runner, bindings[0])
-        plan = BatchPlan(buckets, costs)
-        lane = _lane_maker(model, runner, caches, settings)
-        loaded[task] = model, runner, [lane(bound) for bound in bindings], plan
-    _check_fusion(loaded)
-    return loaded
-
-
-def _lane_maker(
-    model: Model, runner: Runner, caches: Caches, settings: InferenceSettings
-) -> Callable[[Bindings], Lane[Any, Any]]:
-    manifest = model.manifest
-    output = manifest.output
-    entry = manifest.input
-    if manifest.task == "fusion":
-        return lambda bindings: FusionLane(bindings, output.name)
-    if entry is None:
-        raise ModelError(f"Model '{model.name}' has no [input] table.")
-    if manifest.task == "tagger":
-        return lambda bindings: PictureLane(
-            bindings,
-            entry,
-            (output.name, output.vector),
-            model_sha256=runner.sha256,
-            cache=caches[0],
-            max_pixels=settings.max_pixels,
-        )
-    if manifest.tokenizer is None or model.tokenizer is None:
-        raise ModelError(f"Model '{model.name}' has no [tokenizer] table.")
-    encoder = TextEncoder(model.tokenizer, manifest.tokenizer, model.name)
-    most = runner.spec.buckets[-1]
-    return lambda bindings: TextLane(bindings, encoder, most, ids=entry.name, mask=entry.mask, output=output.name)
-
-
-def _check_fusion(loaded: dict[TaskName, tuple[Model, Runner, list[Lane[Any, Any]], BatchPlan]]) -> None:
-    """The fusion model must take the vector that the tagger gives."""
-    fusion, tagger = loaded.get("fusion"), loaded.get("tagger")
-    if fusion is None or tagger is None:
-        return
-    given = tagger[1].spec.outputs[1].row if len(tagger[1].spec.outputs) > 1 else None
-    taken = fusion[1].spec.inputs[1].row
-    if given != taken:
-        raise ModelError(
-            f"Model '{fusion[0].name}' takes features of shape {taken}, '{tagger[0].name}' gives {given}; "
-            "install versions that belong together."
-        )
-
-
-def shipped_models() -> Path:
-    """The folder of the models that csgate ships."""
-    from csgate import shipped
-
-    return shipped.models_dir()
+        yield Engine(stations, pictures, texts, settings)
 
 
 def _together(first: Timing, second: Timing) -> Timing:

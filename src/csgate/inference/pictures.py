@@ -9,6 +9,7 @@ Safe from any thread; nothing is shared but Pillow's format registry, which is f
 """
 
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -45,16 +46,23 @@ _TURNS: Final = {
 }
 _SCAN_MARKER: Final = b"\xff\xda"
 
+# Strangers' files must not fill standard error with Pillow's remarks on them.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedPicture:
-    """``pixels``: uint8[H, W, 3 | 4], perhaps at a reduced scale; ``width`` and ``height``: as the picture is shown."""
+    """``pixels``: uint8[H, W, 3 | 4], perhaps at a reduced scale; ``width`` and ``height``: as the picture is shown.
+
+    ``alpha``: a fourth channel is alpha; otherwise it is the padding that Pillow keeps, without meaning.
+    """
 
     pixels: Pixels
     format: Format
     width: int
     height: int
     animated: bool
+    alpha: bool
 
 
 def file_bytes(picture: Picture) -> bytes:
@@ -139,8 +147,16 @@ def _read(image: Image.Image, format: Format, cover: tuple[int, int] | None) -> 
         shown = shown.transpose(_TURNS[turn])
         if turn >= 5:
             width, height = height, width
-    animated = bool(getattr(image, "is_animated", False))
-    return DecodedPicture(np.asarray(shown), format, width, height, animated)
+    pixels = _fast.borrow_pixels(shown)
+    # Last, because a GIF looks at its second frame to answer this, and forgets the first.
+    return DecodedPicture(pixels, format, width, height, _animated(image), shown.mode == "RGBA")
+
+
+def _animated(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:
+        return False  # the second frame is damaged; the first one is all that is wanted
 
 
 def _orientation(image: Image.Image) -> int:
@@ -191,9 +207,9 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def _too_large(detail: str, max_pixels: int) -> ImageTooLarge:
-    millions = f"{max_pixels / 1e6:g}"
+    millions = max_pixels / 1e6
     return ImageTooLarge(
         detail,
-        public=f"The picture has too many pixels; at most {millions} million are accepted.",
-        public_zh=f"图片的像素过多，最多接受 {millions} 百万像素。",
+        public=f"The picture has too many pixels; at most {millions:g} million are accepted.",
+        public_zh=f"图片的像素过多，最多接受 {millions * 100:g} 万像素。",
     )

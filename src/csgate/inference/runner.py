@@ -10,7 +10,6 @@ import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from time import perf_counter
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -27,7 +26,6 @@ Device = Literal["cpu", "cuda"]
 
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 CPU_PROVIDER: Final = "CPUExecutionProvider"
-WARM_UP_RUNS: Final = 3
 VARIABLE: Final = -1
 """In a row's shape: the padded text length."""
 
@@ -84,7 +82,7 @@ class Runner(Protocol):
     sha256: str
     spec: GraphSpec
     parallel: bool
-    """Whether runs of several bindings go side by side to advantage (CPU)."""
+    """Whether runs of several bindings may go side by side to advantage (CPU); ``warmup`` finds out."""
 
     def bind(self) -> Bindings:
         """A new set of buffers."""
@@ -111,15 +109,17 @@ def import_runtime() -> Any:
 class OnnxRunner:
     """A model in an ONNX Runtime session."""
 
-    def __init__(self, runtime: Any, session: Any, model: Model, precision: Precision, device_id: int) -> None:
+    def __init__(
+        self, runtime: Any, session: Any, model: Model, precision: Precision, settings: InferenceSettings
+    ) -> None:
         self._runtime = runtime
         self._session = session
-        self._device_id = device_id
+        self._device_id = settings.device_id
         self.provider: str = session.get_providers()[0]
         self.precision: Precision = precision
         self.sha256: str = model.manifest.files[precision].sha256
         self.parallel: bool = self.provider == CPU_PROVIDER
-        self.spec: GraphSpec = read_graph(session, model)
+        self.spec: GraphSpec = read_graph(session, model, settings.max_batch)
 
     def bind(self) -> Bindings:
         if self.provider == CUDA_PROVIDER:
@@ -211,7 +211,7 @@ def open_runner(model: Model, settings: InferenceSettings, log: Logger, runtime:
         precision = model.precision("cuda")
         session = _open_session(ort, model, precision, settings, "cuda")
         if session.get_providers()[0] == CUDA_PROVIDER:
-            return OnnxRunner(ort, session, model, precision, settings.device_id)
+            return OnnxRunner(ort, session, model, precision, settings)
         reason = (
             "ONNX Runtime could not start CUDA (its own log says why; often a missing driver, cuDNN or CUDA library)"
         )
@@ -222,24 +222,7 @@ def open_runner(model: Model, settings: InferenceSettings, log: Logger, runtime:
     if settings.device == "auto":
         log.warning("inference.cpu_fallback", model=model.name, reason=reason)
     precision = model.precision("cpu")
-    return OnnxRunner(ort, _open_session(ort, model, precision, settings, "cpu"), model, precision, 0)
-
-
-def warm_up(runner: Runner, bindings: Bindings, runs: int = WARM_UP_RUNS) -> dict[int, float]:
-    """Runs every bucket (and text length) and returns the best seconds a run by bucket, at the longest length.
-
-    The first run of a shape is the slow one (memory plans, on CUDA the choice of kernels); it is never timed alone.
-    """
-    costs: dict[int, float] = {}
-    for length in runner.spec.lengths:
-        for bucket in runner.spec.buckets:
-            best = float("inf")
-            for _ in range(max(1, runs)):
-                began = perf_counter()
-                bindings.run(bucket, length)
-                best = min(best, perf_counter() - began)
-            costs[bucket] = best
-    return costs
+    return OnnxRunner(ort, _open_session(ort, model, precision, settings, "cpu"), model, precision, settings)
 
 
 def page_lock(array: Array) -> bool:
@@ -256,11 +239,12 @@ def page_lock(array: Array) -> bool:
     return False
 
 
-def read_graph(session: Any, model: Model) -> GraphSpec:
+def read_graph(session: Any, model: Model, max_batch: int) -> GraphSpec:
     """What the graph takes and gives, held against the manifest.
 
     Raises:
         ModelError: a name, dtype or shape of the manifest is not the graph's.
+        ConfigError: ``max_batch`` is below the model's smallest bucket.
     """
     manifest = model.manifest
     inputs = {node.name: node for node in session.get_inputs()}
@@ -288,7 +272,13 @@ def read_graph(session: Any, model: Model) -> GraphSpec:
             f"{len(model.labels.names)} labels; mend the labels file or the graph."
         )
     lengths = manifest.tokenizer.lengths if manifest.tokenizer is not None else (0,)
-    return GraphSpec(found, results, manifest.batch.buckets, lengths)
+    buckets = tuple(bucket for bucket in manifest.batch.buckets if bucket <= max_batch)
+    if not buckets:
+        raise ConfigError(
+            f"inference.max_batch is {max_batch} but the smallest batch of '{model.name}' is "
+            f"{manifest.batch.buckets[0]}; raise it."
+        )
+    return GraphSpec(found, results, buckets, lengths)
 
 
 def _wanted_inputs(model: Model) -> list[TensorSpec]:

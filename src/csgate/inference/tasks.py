@@ -1,9 +1,10 @@
 """What each task does with a batch row: the lanes that ``batcher`` drives, and the arithmetic after a run."""
 
 import hashlib
-from dataclasses import dataclass
+from itertools import repeat
 from typing import Final, cast
 
+import msgspec
 import numpy as np
 
 from csgate import _fast
@@ -20,8 +21,7 @@ HASHED_ON_LOOP_BYTES: Final = 64 * 1024
 """Up to this size a picture is hashed where it arrives (about 40 microseconds); above it, in a worker thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What the tagger found in a picture: ``scores`` float32[T], ``vector`` float32[F]; both read-only, not views."""
 
     scores: Vector
@@ -36,16 +36,14 @@ class Seen:
         return self.scores.nbytes + (self.vector.nbytes if self.vector is not None else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class PictureJob:
+class PictureJob(msgspec.Struct, frozen=True):
     """A picture to tag; ``key`` is its cache key where that was worked out already."""
 
     picture: Picture
     key: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class TensorJob:
+class TensorJob(msgspec.Struct, frozen=True):
     """A row that is ready: an array of the model's input row shape and dtype."""
 
     row: Array
@@ -113,6 +111,7 @@ class PictureLane:
             std=entry.std,
             scale=entry.scale,
             fill=entry.background,
+            alpha=decoded.alpha,
         )
         self._notes[row] = (decoded.width, decoded.height, decoded.format, decoded.animated)
         self._keys[row] = key
@@ -121,13 +120,20 @@ class PictureLane:
     def run(self, rows: int, bucket: int) -> None:
         self._bindings.run(bucket)
 
-    def result(self, row: int) -> Seen:
-        vector = None if self._vectors is None else _kept(self._vectors[row])
-        seen = Seen(_kept(self._scores[row]), vector, *self._notes[row])
-        key = self._keys[row]
-        if key is not None:
-            self._cache.put(key, seen, seen.nbytes)
-        return seen
+    def results(self, rows: int) -> list[Seen]:
+        scores = _kept(self._scores[:rows])
+        vectors = repeat(None) if self._vectors is None else _kept(self._vectors[:rows])
+        found: list[Seen] = []
+        for row, (score, vector) in enumerate(zip(scores, vectors, strict=False)):
+            key = self._keys[row]
+            if key is None:
+                found.append(Seen(score, vector, *self._notes[row]))
+            else:
+                # Copied once more: a cached view would keep the whole batch.
+                seen = Seen(_kept(score), None if vector is None else _kept(vector), *self._notes[row])
+                self._cache.put(key, seen, seen.nbytes)
+                found.append(seen)
+        return found
 
 
 class TextLane:
@@ -163,8 +169,8 @@ class TextLane:
                 mask[row, : len(tokens)] = 1
         self._bindings.run(bucket, length)
 
-    def result(self, row: int) -> Vector:
-        return _kept(self._logits[row])
+    def results(self, rows: int) -> list[Vector]:
+        return [_kept(row) for row in self._logits[:rows]]
 
 
 class FusionLane:
@@ -190,8 +196,8 @@ class FusionLane:
     def run(self, rows: int, bucket: int) -> None:
         self._bindings.run(bucket)
 
-    def result(self, row: int) -> Vector:
-        return _kept(self._logits[row])
+    def results(self, rows: int) -> list[Vector]:
+        return [_kept(row) for row in self._logits[:rows]]
 
 
 def softmax(logits: Vector, temperature: float) -> Vector:
@@ -224,8 +230,8 @@ def top_tags(scores: Vector, names: tuple[str, ...], shown: tuple[str, ...], cou
     return tuple(Tag(names[i], shown[i], min(1.0, max(0.0, float(scores[i])))) for i in order)
 
 
-def _kept(row: Array) -> Vector:
-    """A read-only float32 copy: the buffer it lies in is about to be used again."""
-    copy = np.array(row, np.float32)
+def _kept(values: Array) -> Vector:
+    """A read-only float32 copy: the buffer they lie in is about to be used again."""
+    copy = np.array(values, np.float32)
     copy.setflags(write=False)
     return copy

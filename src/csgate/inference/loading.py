@@ -1,0 +1,108 @@
+"""From a folder of models to warm lanes: what ``open_engine`` does before any thread of its own runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csgate.config import InferenceSettings
+from csgate.errors import ModelError
+from csgate.inference.batcher import Lane
+from csgate.inference.cache import ResultCache
+from csgate.inference.manifest import TaskName
+from csgate.inference.repository import Model, load_repository
+from csgate.inference.runner import Bindings, Runner, RunnerFactory
+from csgate.inference.schedule import BatchPlan
+from csgate.inference.tasks import FusionLane, PictureLane, Seen, TextLane
+from csgate.inference.texts import TextEncoder
+from csgate.inference.warmup import side_by_side, warm_up
+from csgate.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is warm, before its threads start."""
+
+    model: Model
+    runner: Runner
+    lanes: list[Lane[Any, Any]]
+    plan: BatchPlan
+    parallel: bool
+
+
+def load_models(
+    settings: InferenceSettings, telemetry: Telemetry, open_one: RunnerFactory, pictures: ResultCache[Seen]
+) -> dict[TaskName, LoadedModel]:
+    """Loads and warms every model of the repository; blocking, for a worker thread.
+
+    ``pictures`` is the cache that the tagger's lanes look into and fill.
+
+    Raises:
+        ConfigError: a model or the device cannot be used (ModelError for the former).
+    """
+    folder = settings.models_dir or shipped_models()
+    models = load_repository(folder)
+    if not models:
+        telemetry.log.warning("inference.no_models", folder=str(folder))
+    loaded: dict[TaskName, LoadedModel] = {}
+    for task, model in models.items():
+        runner = open_one(model, settings, telemetry.log)
+        bindings = [runner.bind() for _ in range(settings.workers)]
+        costs = None
+        parallel = runner.parallel
+        if settings.warm_up:
+            costs = warm_up(runner, bindings[0])
+            parallel = side_by_side(runner, bindings)
+        make = _lane_maker(model, runner, pictures, settings)
+        lanes = [make(bound) for bound in bindings]
+        loaded[task] = LoadedModel(model, runner, lanes, BatchPlan(runner.spec.buckets, costs), parallel)
+    _check_fusion(loaded)
+    return loaded
+
+
+def _lane_maker(
+    model: Model, runner: Runner, pictures: ResultCache[Seen], settings: InferenceSettings
+) -> Callable[[Bindings], Lane[Any, Any]]:
+    manifest = model.manifest
+    output = manifest.output
+    entry = manifest.input
+    if manifest.task == "fusion":
+        return lambda bindings: FusionLane(bindings, output.name)
+    if entry is None:
+        raise ModelError(f"Model '{model.name}' has no [input] table.")
+    if manifest.task == "tagger":
+        return lambda bindings: PictureLane(
+            bindings,
+            entry,
+            (output.name, output.vector),
+            model_sha256=runner.sha256,
+            cache=pictures,
+            max_pixels=settings.max_pixels,
+        )
+    if manifest.tokenizer is None or model.tokenizer is None:
+        raise ModelError(f"Model '{model.name}' has no [tokenizer] table.")
+    encoder = TextEncoder(model.tokenizer, manifest.tokenizer, model.name)
+    most = runner.spec.buckets[-1]
+    return lambda bindings: TextLane(bindings, encoder, most, ids=entry.name, mask=entry.mask, output=output.name)
+
+
+def _check_fusion(loaded: dict[TaskName, LoadedModel]) -> None:
+    """The fusion model must take the vector that the tagger gives."""
+    fusion, tagger = loaded.get("fusion"), loaded.get("tagger")
+    if fusion is None or tagger is None:
+        return
+    outputs = tagger.runner.spec.outputs
+    given = outputs[1].row if len(outputs) > 1 else None
+    taken = fusion.runner.spec.inputs[1].row
+    if given != taken:
+        raise ModelError(
+            f"Model '{fusion.model.name}' takes features of shape {taken}, '{tagger.model.name}' gives {given}; "
+            "install versions that belong together."
+        )
+
+
+def shipped_models() -> Path:
+    """The folder of the models that csgate ships."""
+    from csgate import shipped
+
+    return shipped.models_dir()

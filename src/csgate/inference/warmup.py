@@ -1,0 +1,64 @@
+"""Warming a model up, and learning from it what a batch of each size costs and whether runs go side by side."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Final
+
+from csgate.inference.runner import Bindings, Runner
+
+WARM_UP_RUNS: Final = 3
+WORTHWHILE_SPEEDUP: Final = 1.3
+"""Two lanes at once must give this much more than one; below it they only take turns on the same core."""
+
+_PROBE_BUCKET: Final = 8
+_PROBE_RUNS: Final = 3
+
+
+def warm_up(runner: Runner, bindings: Bindings, runs: int = WARM_UP_RUNS) -> dict[int, float]:
+    """Runs every bucket at every text length; the best seconds a run by bucket, at the longest length.
+
+    The first run of a shape is the slow one (memory plans, on CUDA the choice of kernels); it is not the only one
+    timed.
+    """
+    costs: dict[int, float] = {}
+    for length in runner.spec.lengths:
+        for bucket in runner.spec.buckets:
+            best = float("inf")
+            for _ in range(runs):
+                began = perf_counter()
+                bindings.run(bucket, length)
+                best = min(best, perf_counter() - began)
+            costs[bucket] = best
+    return costs
+
+
+def side_by_side(runner: Runner, lanes: Sequence[Bindings]) -> bool:
+    """Whether running all ``lanes`` at once pays. Cores that are hardware threads of one, or that a quota takes
+    away again, look like cores to everything but a measurement.
+    """
+    if not runner.parallel or len(lanes) < 2:
+        return False
+    bucket = max(bucket for bucket in runner.spec.buckets if bucket <= max(_PROBE_BUCKET, runner.spec.buckets[0]))
+    length = runner.spec.lengths[-1]
+
+    def turns(bindings: Bindings) -> None:
+        for _ in range(_PROBE_RUNS):
+            bindings.run(bucket, length)
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(turns, lanes))  # the threads are there, the shape is warm
+        alone = together = float("inf")
+        for _ in range(_PROBE_RUNS):
+            began = perf_counter()
+            pool.submit(turns, lanes[0]).result()
+            middle = perf_counter()
+            list(pool.map(turns, lanes))
+            alone = min(alone, middle - began)
+            together = min(together, perf_counter() - middle)
+    return worthwhile(alone, together, len(lanes))
+
+
+def worthwhile(alone_s: float, together_s: float, lanes: int) -> bool:
+    """``alone_s``: one lane's work by itself; ``together_s``: that of all lanes at once."""
+    return lanes * alone_s >= WORTHWHILE_SPEEDUP * together_s
