@@ -20,7 +20,7 @@ _implementation = "pure"
 _simd = "none"
 if TYPE_CHECKING:
     from csgate._fast.pure import Utf8Validator, base64_bytes, base64_decode, base64_decoded_size, unmask, utf8_valid
-    from csgate._fast.pure_frames import new_buffer, take_frame
+    from csgate._fast.pure_frames import grow_buffer, new_buffer, take_frame
     from csgate._fast.pure_prepare import prepare
 else:
     if _wanted != "pure":
@@ -44,6 +44,7 @@ else:
     base64_bytes = _chosen.base64_bytes
     base64_decode = _chosen.base64_decode
     base64_decoded_size = _chosen.base64_decoded_size
+    grow_buffer = _frames.grow_buffer
     new_buffer = _frames.new_buffer
     if _implementation == "pure":
         from csgate._fast.pure_prepare import prepare
@@ -65,6 +66,7 @@ __all__ = [
     "base64_decode",
     "base64_decoded_size",
     "borrow_pixels",
+    "grow_buffer",
     "new_buffer",
     "prepare",
     "strip_data_url",

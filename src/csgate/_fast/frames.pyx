@@ -2,7 +2,7 @@
 """The short way of a WebSocket message: checked, copied and unmasked in one call. The reference is in ``pure_frames``."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_Resize
 from libc.stdint cimport uint8_t, uint64_t
 
 
@@ -36,6 +36,12 @@ def new_buffer(Py_ssize_t size):
     if size < 0:
         raise ValueError("a buffer cannot have a negative size")
     return PyByteArray_FromStringAndSize(NULL, size)
+
+
+def grow_buffer(bytearray buffer not None, Py_ssize_t size):
+    if size < len(buffer):
+        raise ValueError("a buffer can only grow")
+    PyByteArray_Resize(buffer, size)
 
 
 def take_frame(data, Py_ssize_t start, uint64_t max_length):

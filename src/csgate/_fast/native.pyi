@@ -1,7 +1,9 @@
 """The native core; the functions of ``csgate._fast.pure``, whose docstrings hold here too, and the choice of SIMD."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy.typing as npt
 from typing_extensions import Buffer
 
 def simd() -> str:
@@ -26,8 +28,8 @@ def base64_decoded_size(src: Buffer) -> int: ...
 def base64_decode(src: Buffer, dst: Buffer, *, urlsafe: bool = False) -> int: ...
 def base64_bytes(src: Buffer, *, urlsafe: bool = False) -> bytes: ...
 def prepare(
-    src: Buffer,
-    dst: Buffer,
+    src: Buffer | npt.NDArray[Any],
+    dst: Buffer | npt.NDArray[Any],
     *,
     layout: str = "NCHW",
     mode: str = "crop",

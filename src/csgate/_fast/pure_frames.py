@@ -26,6 +26,18 @@ def new_buffer(size: int) -> bytearray:
     return bytearray(size)
 
 
+def grow_buffer(buffer: bytearray, size: int) -> None:
+    """Makes ``buffer`` ``size`` bytes long, in place where the memory behind it is free. The new bytes mean nothing.
+
+    Raises:
+        BufferError: somebody holds a view of it.
+        ValueError: it is longer already.
+    """
+    if size < len(buffer):
+        raise ValueError("a buffer can only grow")
+    buffer.extend(bytes(size - len(buffer)))
+
+
 def take_frame(data: Buffer, start: int, max_length: int) -> tuple[int, bytearray, int] | None:
     """Takes a whole message in one whole frame, if ``data[start:]`` begins with one (RFC 6455 section 5.2).
 

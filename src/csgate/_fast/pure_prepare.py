@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ _Levels = npt.NDArray[np.int32]
 
 
 def prepare(
-    src: Buffer,
-    dst: Buffer,
+    src: Buffer | npt.NDArray[Any],
+    dst: Buffer | npt.NDArray[Any],
     *,
     layout: str = "NCHW",
     mode: str = "crop",
@@ -96,8 +96,8 @@ def _check(right: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _array(buffer: Buffer, dtypes: tuple[str, ...], *, writable: bool) -> npt.NDArray[Any]:
-    view = memoryview(buffer)
+def _array(buffer: Buffer | npt.NDArray[Any], dtypes: tuple[str, ...], *, writable: bool) -> npt.NDArray[Any]:
+    view = memoryview(cast("Buffer", buffer))
     if not view.c_contiguous:
         raise BufferError("the buffer is not C-contiguous")
     if writable and view.readonly:
