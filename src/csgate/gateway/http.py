@@ -7,10 +7,10 @@ safe to show in the language of ``Accept-Language``, and the id of the log line.
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 import trio
@@ -288,7 +288,7 @@ async def _read_body(request: Request, kind: type[_Body]) -> _Body:
     body = bytearray()
     with trio.move_on_after(BODY_TIMEOUT_S) as scope:
         # Starlette gives an async generator; one that is left half-way has to be closed by hand.
-        async with aclosing(cast(AsyncGenerator[bytes, None], request.stream())) as chunks:
+        async with aclosing(request.stream()) as chunks:
             async for chunk in chunks:
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
