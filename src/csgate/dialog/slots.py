@@ -133,7 +133,8 @@ _OTHER: Final = re.compile(
 _ORDER_LED: Final = (
     re.compile(
         r"(?<![A-Za-z])(?:order|purchase)s?(?![A-Za-z])"
-        r"(?:[ _]{0,2}(?:(?:no\.?|nr\.?|num(?:ber)?\.?|id|code|ref(?:erence)?\.?|is|was|with)(?![A-Za-z])"
+        r"(?:[ _]{0,2}(?:(?:no\.?|nr\.?|num(?:ber)?\.?|id)(?![A-Za-z])"
+        r"|(?:code|ref(?:erence)?\.?|is|was|with)(?![A-Za-z0-9])"
         r"|[#№:=('\"-])){0,4}"
         r"[ _]{0,3}" + _TOKEN + _UNIT,
         re.IGNORECASE,
