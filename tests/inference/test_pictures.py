@@ -5,6 +5,7 @@ import io
 import struct
 import threading
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,9 @@ def png(width: int, height: int, extra: bytes = b"", rows: bytes = b"") -> bytes
 
 
 def read(data: bytes, **options: Any) -> Any:
-    return decode(data, max_pixels=MAX_PIXELS, **options)
+    picture = decode(data, max_pixels=MAX_PIXELS, **options)
+    # Without alpha the fourth channel is padding of no meaning.
+    return picture if picture.alpha else replace(picture, pixels=picture.pixels[:, :, :3])
 
 
 # --- Base64 ----------------------------------------------------------------------------------------------------------
