@@ -43,17 +43,27 @@ class Assembly:
         capacity = needed if whole else min(max(needed, 2 * self._reserved, FIRST_FRAGMENT_BYTES), self._limit)
         if not self._budget.reserve(capacity):
             raise BudgetExceeded("receive buffers full")
-        buffer = _fast.new_buffer(capacity)
-        view = memoryview(buffer)
-        if self.size:
-            view[: self.size] = self._view[: self.size]
         self._budget.release(self._reserved)
         self._reserved = capacity
-        self._buffer = buffer
-        self._view = view
+        if self.size:
+            self._grow(capacity)
+        else:
+            self._buffer = _fast.new_buffer(capacity)
+        self._view = memoryview(self._buffer)
+
+    def _grow(self, capacity: int) -> None:
+        self._view.release()
+        try:
+            _fast.grow_buffer(self._buffer, capacity)  # the allocator often grows a large block where it is
+        except BufferError:  # a view that `tail` gave out still lives, and keeps the old memory
+            old, self._buffer = self._buffer, _fast.new_buffer(capacity)
+            self._buffer[: self.size] = memoryview(old)[: self.size]
 
     def tail(self, length: int) -> memoryview:
-        """Where the next ``length`` bytes belong (uint8[length]), for a receiver to write into; then ``accept``."""
+        """Where the next ``length`` bytes belong (uint8[length]), for a receiver to write into; then ``accept``.
+
+        Drop the view by then: while it lives, the buffer cannot grow in place.
+        """
         return self._view[self.size : self.size + length]
 
     def accept(self, length: int, key: bytes, phase: int) -> int:
