@@ -330,6 +330,8 @@ def test_asking_for_a_person(shop: Pack, text: str, asks: bool) -> None:
         ([("vehicle", 0.9), ("angry", 0.5)], "angry"),
         ([("angry", 0.5), ("crying", 0.8)], "sad"),
         ([("package", 0.4)], "parcel"),
+        ([("heart", 0.9), ("broken", 0.9), ("broken heart", 0.8)], "sad"),
+        ([("face", 0.9), ("tear", 0.8), ("joy", 0.8), ("laugh", 0.7)], "happy"),
         ([("submarine", 0.9)], OTHER_PICTURE),
         ([("angry", 0.1)], UNCLEAR_PICTURE),
         ([], UNCLEAR_PICTURE),

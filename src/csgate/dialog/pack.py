@@ -120,13 +120,19 @@ class Pack:
         )
 
     def picture_group(self, tags: Iterable[Tag]) -> PackPicture:
-        """The group of the best believable tag: ``other`` where no group has it, ``unclear`` where there is none."""
-        believable = sorted((tag for tag in tags if tag.score >= self.thresholds.picture), key=lambda tag: -tag.score)
-        for tag in believable:
-            name = fold_tag(tag.name)
-            for group in self.pictures.values():
-                if name in group.tags:
-                    return group
+        """The group whose believable tags score most together.
+
+        Together, because one tag misleads: a broken heart is a heart too, and tears may be of joy. ``other`` where no
+        group has any of them, ``unclear`` where none is believable.
+        """
+        believable = {fold_tag(tag.name): tag.score for tag in tags if tag.score >= self.thresholds.picture}
+        scores = {
+            name: sum(score for tag, score in believable.items() if tag in group.tags)
+            for name, group in self.pictures.items()
+        }
+        best = max(scores, key=lambda name: scores[name])
+        if scores[best] > 0:
+            return self.pictures[best]
         return self.pictures[OTHER_PICTURE if believable else UNCLEAR_PICTURE]
 
 
