@@ -48,7 +48,7 @@ class Recorder:
 
 
 async def scripted(turn: Turn) -> Draft:
-    """Does what the message says: ``sleep 2``, ``stream a b c`` (0.02 s each), ``fail``, ``refuse``, ``person``."""
+    """Does what the message says: ``sleep 2``, ``stream a b c`` (0.021 s each), ``fail``, ``refuse``, ``person``."""
     word, *rest = turn.text.split() or ["picture"]
     match word:
         case "sleep":
@@ -56,7 +56,7 @@ async def scripted(turn: Turn) -> Draft:
         case "stream":
             for piece in rest:
                 turn.delta(piece)
-                await trio.sleep(0.02)
+                await trio.sleep(0.021)  # no multiple of it meets one of the deltas' interval
             return Draft(text="".join(rest), source="generated")
         case "fail":
             raise ValueError("secret detail")
@@ -122,7 +122,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(autojump_clock: object) -> Rig:
+def rig() -> Rig:
+    """Tests name ``autojump_clock`` themselves: pytest-trio takes a clock only from a test's own arguments."""
     return Rig()
 
 
@@ -140,5 +141,3 @@ def ann() -> Principal:
 @pytest.fixture
 def agent() -> Principal:
     return Principal(subject="gus", issuer="desk", tenant="t1", role="agent")
-
-

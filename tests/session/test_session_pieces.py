@@ -19,8 +19,7 @@ from csgate.session.wording import NOBODY_CAME, language_of
 
 contents = st.tuples(
     st.text(max_size=8),
-    st.none()
-    | st.builds(Picture, data=st.binary(max_size=8), encoding=st.sampled_from(["base64", "binary"])),
+    st.none() | st.builds(Picture, data=st.binary(max_size=8), encoding=st.sampled_from(["base64", "binary"])),
 )
 
 

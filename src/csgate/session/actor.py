@@ -26,7 +26,7 @@ from csgate.session import finals
 from csgate.session.answering import answer_turn
 from csgate.session.handoff import Cue, next_state
 from csgate.session.identity import new_notice_id, new_reference
-from csgate.session.store import Accepted, OpenTurn
+from csgate.session.store import Accepted, FinalEvent, OpenTurn
 from csgate.session.turn import PendingTurn, Stop
 from csgate.session.wording import NOBODY_CAME, language_of
 
@@ -241,7 +241,7 @@ class Actor:
             final = await office.store.finish(conversation.header, turn.open.id, turn.final)
             if final is not None:
                 conversation.publish(final)
-                self._observe(turn)
+                self._observe(turn, final)
             if turn.hand_over:
                 await self._change_state(Cue.ASKED)
         except Exception:
@@ -250,14 +250,13 @@ class Actor:
         finally:
             office.close_turn()
 
-    def _observe(self, turn: PendingTurn) -> None:
+    def _observe(self, turn: PendingTurn, final: FinalEvent) -> None:
         metrics = self._office.telemetry.metrics
         metrics.turn_seconds.observe(trio.current_time() - turn.accepted_at)
-        final = turn.final
         if isinstance(final, ErrorEvent):
             metrics.replies.labels(source="error").inc()
             metrics.errors.labels(code=final.code).inc()
-        elif final is not None:
+        else:
             metrics.replies.labels(source=final.source).inc()
 
     # --- Jobs ---

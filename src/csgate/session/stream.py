@@ -9,7 +9,10 @@ DELTA_INTERVAL_S: Final = 0.05
 
 
 class AnswerStream:
-    """Decides what to send and when; sends nothing itself. Times are of the caller's one monotonic clock, seconds."""
+    """Decides what to send and when; sends nothing itself. Times are of the caller's one monotonic clock, seconds.
+
+    What is held back when the answer ends is not sent: the reply carries the whole text.
+    """
 
     __slots__ = ("_attempt", "_id", "_next_at", "_pending", "_sent", "_seq")
 
