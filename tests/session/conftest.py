@@ -127,7 +127,7 @@ def rig() -> Rig:
     return Rig()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bare_rig() -> type[Rig]:
     """For tests that run Trio themselves, many times."""
     return Rig

@@ -233,14 +233,14 @@ async def test_history_and_live_join_without_gap_or_overlap(autojump_clock: obje
             first = await conversations.attach(ann, first_sink)
             late = None
 
-            async def come(delay: int = delay) -> None:
+            async def come(sink: Any, name: str, delay: float) -> None:
                 nonlocal late
-                await trio.sleep(delay * 0.0005)
-                late = await conversations.attach(ann, late_sink, conversation=first.conversation)  # noqa: B023
-                late_sink.events.extend(late.history)
+                await trio.sleep(delay)
+                late = await conversations.attach(ann, sink, conversation=name)
+                sink.events.extend(late.history)
 
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(come)
+                nursery.start_soon(come, late_sink, first.conversation, delay * 0.0005)
                 await first.submit("m1", "stream a b", None)
                 await first.submit("m2", "hi", None)
                 await first_sink.wait(ReplyEvent, count=2)
@@ -255,21 +255,21 @@ async def test_the_answer_in_progress_comes_as_one_snapshot(autojump_clock: obje
     async with rig.open() as conversations:
         sink = rig.recorder()
         first = await conversations.attach(ann, sink)
-        await first.submit("m1", "stream a b c d e f g h i j", None)
+        await first.submit("m0", "sleep 1", None)
         early = await conversations.attach(ann, rig.recorder(), conversation=first.conversation)
         assert early.snapshot is None
+        await sink.wait(ReplyEvent)
+        await first.submit("m1", "stream a b c d e f g h i j", None)
         await sink.wait(DeltaEvent, count=2)
         late = rig.recorder()
-        second = await conversations.attach(ann, late, conversation=first.conversation, epoch=first.epoch, offset=1)
+        second = await conversations.attach(ann, late, conversation=first.conversation, epoch=first.epoch, offset=3)
         snapshot = second.snapshot
         assert snapshot is not None
         assert (second.recovered, second.history, snapshot.seq) == (True, (), 2)
         assert snapshot.text == "".join(delta.text for delta in sink.of(DeltaEvent))
         reply = await late.wait(ReplyEvent)
-        assert [delta.seq for delta in late.of(DeltaEvent)] == [3, 4]
-        # What was held back when the answer ended comes with the reply.
-        assert reply.text == "abcdefghij"
-        assert snapshot.text + "".join(delta.text for delta in late.of(DeltaEvent)) == "abcdefgh"
+        assert [delta.seq for delta in late.of(DeltaEvent)] == [3, 4, 5]
+        assert snapshot.text + "".join(delta.text for delta in late.of(DeltaEvent)) == reply.text == "abcdefghij"
 
 
 async def test_no_snapshot_of_an_answer_whose_final_event_is_on_its_way(

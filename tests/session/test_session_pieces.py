@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -98,7 +99,7 @@ def test_no_more_than_twenty_a_second_and_no_letter_lost(pieces: list[tuple[str,
         sent.append((stream.flush_at, stream.flush(stream.flush_at)))
     assert "".join(delta.text for _, delta in sent) == stream.text == "".join(text for text, _ in pieces)
     assert [delta.seq for _, delta in sent] == list(range(1, len(sent) + 1))
-    assert all(later - earlier >= DELTA_INTERVAL_S * 0.999 for (earlier, _), (later, _) in zip(sent, sent[1:]))  # noqa: B905
+    assert all(later - earlier >= DELTA_INTERVAL_S * 0.999 for (earlier, _), (later, _) in pairwise(sent))
 
 
 STATES: tuple[ConversationState, ...] = ("bot", "waiting", "human", "closed")
