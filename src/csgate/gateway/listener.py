@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
-import h11
 import trio
 
 from csgate.config import LimitSettings
@@ -145,7 +144,7 @@ class Listener:
                 self._telemetry.metrics.refused.labels("bad_http").inc()
                 await self._answer(stream, status, "This is not a valid HTTP request.")
             elif splitter.upgrade is not None:
-                await self._upgrade(stream, splitter.upgrade, splitter.rest, peer)
+                await self._upgrade(stream, splitter, peer)
         except Overloaded as error:
             self._telemetry.metrics.refused.labels("overloaded").inc()
             await self._answer(stream, 503, error.text(), ((b"retry-after", b"5"),))
@@ -166,7 +165,8 @@ class Listener:
         self._telemetry.metrics.refused.labels("slow_head").inc()
         return b""
 
-    async def _upgrade(self, stream: trio.abc.Stream, request: h11.Request, rest: bytes, peer: str) -> None:
+    async def _upgrade(self, stream: trio.abc.Stream, splitter: RequestSplitter, peer: str) -> None:
+        request, rest = splitter.take_upgrade()
         handler = self._sockets.get(target_path(request))
         if handler is None:
             await self._answer(stream, 404, "There is no WebSocket here.")
@@ -179,6 +179,7 @@ class Listener:
             return
         forwarded = [value for name, value in request.headers if name == b"x-forwarded-for"]
         address = client_address(peer, forwarded, self._trusted)
+        del request  # the connection may idle for hours
         with self._place_by_head(peer, address):
             await handler(Upgrade(stream, handshake, rest, address))
 

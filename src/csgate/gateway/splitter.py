@@ -9,6 +9,8 @@ from typing import Final
 import h11
 
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n"
+_SPENT: Final = h11.Connection(h11.SERVER)
+"""Stands in for a parser that nobody will ask again."""
 
 
 class RequestSplitter:
@@ -60,6 +62,20 @@ class RequestSplitter:
             elif not isinstance(event, h11.Data):
                 break
         return bytes(passed)
+
+    def take_upgrade(self) -> tuple[h11.Request, bytes]:
+        """The upgrade request and ``rest``. Forgets everything: a connection that idles for hours keeps no parser.
+
+        Raises:
+            ValueError: no upgrade came.
+        """
+        request, rest = self.upgrade, self.rest
+        if request is None:
+            raise ValueError("no upgrade came")
+        self._parser = _SPENT
+        self.first = self.upgrade = None
+        self.rest = b""
+        return request, rest
 
     def _fresh_parser(self) -> h11.Connection:
         return h11.Connection(h11.SERVER, max_incomplete_event_size=self._head_bytes)
