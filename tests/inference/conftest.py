@@ -75,7 +75,7 @@ def text_graph(table: np.ndarray, mask: bool) -> bytes:
     )
 
 
-def fusion_graph(features: int = 3) -> bytes:
+def fusion_graph(features: Any = 3) -> bytes:
     """Logits: those of the text plus the picture's features."""
     return graph(
         [helper.make_node("Add", ["text_logits", "features"], ["logits"])],
@@ -191,7 +191,7 @@ def write_sentiment(root: Path, names: tuple[str, ...] = ("positive", "neutral",
     return write_model(root, text_tables("sentiment", mask=False, **changes), files)
 
 
-def write_fusion(root: Path, features: int = 3, **changes: Any) -> Path:
+def write_fusion(root: Path, features: Any = 3, **changes: Any) -> Path:
     tables = {
         "name": "tiny-fusion",
         "version": "1",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from csgate.config import InferenceSettings
@@ -16,6 +15,7 @@ from csgate.inference.schedule import BatchPlan
 from csgate.inference.tasks import FusionLane, PictureLane, Seen, TextLane
 from csgate.inference.texts import TextEncoder
 from csgate.inference.warmup import side_by_side, warm_up
+from csgate.shipped import models_dir
 from csgate.telemetry import Telemetry
 
 
@@ -40,7 +40,7 @@ def load_models(
     Raises:
         ConfigError: a model or the device cannot be used (ModelError for the former).
     """
-    folder = settings.models_dir or shipped_models()
+    folder = settings.models_dir or models_dir()
     models = load_repository(folder)
     if not models:
         telemetry.log.warning("inference.no_models", folder=str(folder))
@@ -99,10 +99,3 @@ def _check_fusion(loaded: dict[TaskName, LoadedModel]) -> None:
             f"Model '{fusion.model.name}' takes features of shape {taken}, '{tagger.model.name}' gives {given}; "
             "install versions that belong together."
         )
-
-
-def shipped_models() -> Path:
-    """The folder of the models that csgate ships."""
-    from csgate import shipped
-
-    return shipped.models_dir()
