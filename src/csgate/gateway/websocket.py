@@ -38,6 +38,10 @@ _MESSAGES_A_TURN: Final = 32
 App = Callable[["WebSocket"], Awaitable[None]]
 
 
+def _may_abort(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.SUCCEEDED
+
+
 class WebSocketClosed(Exception):
     """There will be no more messages. ``code`` 1005: closed without a code; 1006: the peer vanished."""
 
@@ -179,7 +183,8 @@ class WebSocket:
                 case Beat.GIVE_UP:
                     connection_scope.cancel()
             with trio.CancelScope(deadline=at) as self._alarm:
-                await trio.sleep_forever()
+                # As trio.sleep_forever, without its two coroutines: they would be kept for every connection.
+                await trio.lowlevel.wait_task_rescheduled(_may_abort)
 
     async def _finish(self) -> None:
         """After the app: the rest of the close handshake. Bounded by the heartbeat's GIVE_UP."""
