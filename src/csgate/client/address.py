@@ -24,13 +24,13 @@ def parse_address(text: str) -> ChatAddress:
     Raises:
         ConfigError: it is none of these.
     """
-    parts = urlsplit(text if "://" in text else f"ws://{text}")
-    scheme = _SCHEMES.get(parts.scheme.lower())
     try:
-        usable = scheme is not None and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
+        parts = urlsplit(text if "://" in text else f"ws://{text}")
+        scheme = _SCHEMES[parts.scheme.lower()]
+        usable = bool(parts.hostname) and parts.port != 0
+    except (ValueError, KeyError):
         usable = False
-    if scheme is None or not usable:
+    if not usable:
         raise ConfigError(f"'{text}' is not the address of a gateway; write ws://127.0.0.1:8080/ws, say.")
     host = parts.netloc.rpartition("@")[2]
     path = parts.path if parts.path.strip("/") else CHAT_PATH

@@ -13,35 +13,27 @@ from typing import Any, Final
 
 import msgspec
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    DisconnectionTimeout,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from csgate.client.address import ChatAddress
 from csgate.client.backoff import Backoff
+from csgate.client.dial import ABNORMAL, talk
 from csgate.client.guest import GuestTokens
 from csgate.client.outbox import Entry, Outbox
-from csgate.client.refusals import ChatRefused, ChatUnreachable, cause_of
+from csgate.client.refusals import ChatRefused, ChatUnreachable
 from csgate.errors import CloseCode
 from csgate.events import AckEvent, ErrorEvent, MessageEvent, RateEvent, ReplyEvent, StateEvent
 from csgate.protocol import Draining, History, Pong, ServerEnvelope, TokenExpiring, Welcome
 
-SUBPROTOCOL: Final = "csgate.v1"
 MAX_UNANSWERED: Final = 64
 MAX_EVENTS_WAITING: Final = 64  # A page of history is handed over without waiting for a slow screen.
-MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-RECEIVE_BYTES: Final = 64 * 1024
-CONNECT_S: Final = 15.0
 CLOSE_S: Final = 2.0
 PING_AFTER_S: Final = 30.0
 PONG_S: Final = 10.0
 MAX_REFUSALS: Final = 10
+MAX_RENEWALS: Final = 3
 _DECODER: Final = msgspec.json.Decoder(ServerEnvelope)
+_TOKEN_REFUSED: Final = frozenset({CloseCode.BAD_TOKEN, CloseCode.TOKEN_EXPIRED})
 _GONE_BY_OUR_FAULT: Final = frozenset(
     {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_PAYLOAD, CloseCode.POLICY_VIOLATION, CloseCode.TOO_BIG}
 )
@@ -80,6 +72,7 @@ class Chat:
         "_locale",
         "_offset",
         "_outbox",
+        "_renewals",
         "_room",
         "_send_event",
         "_to_send",
@@ -112,6 +105,7 @@ class Chat:
         self._closing = trio.Event()
         self._failed: ChatRefused | ChatUnreachable | None = None
         self._welcomed = False
+        self._renewals = 0
         self._send_event, self.events = trio.open_memory_channel[ChatEvent](MAX_EVENTS_WAITING)
 
     # --- what a person does ------------------------------------------------------------------------------------------
@@ -168,8 +162,6 @@ class Chat:
             try:
                 while not self._closing.is_set():
                     await self._one_connection()
-            except trio.BrokenResourceError:
-                pass  # The chat was left; nobody is there to hear of events.
             except (ChatRefused, ChatUnreachable) as error:
                 self._failed = error
 
@@ -183,13 +175,16 @@ class Chat:
             code, reason, wait = CloseCode.GOING_AWAY, str(error), None
         if self._closing.is_set():
             return
-        if code in (CloseCode.BAD_TOKEN, CloseCode.TOKEN_EXPIRED) and self._guests is not None:
+        if code == ABNORMAL and not self._welcomed:
+            raise ChatUnreachable(f"{self._address.websocket} hangs up before there is a conversation; is it csgate?")
+        if code in _TOKEN_REFUSED and self._guests is not None and self._renewals < MAX_RENEWALS:
             self._token = None
+            self._renewals += 1
         elif code in _GONE_BY_OUR_FAULT or code >= 4500:
             said = reason.rstrip(".") or "no reason given"
             raise ChatRefused(f"The gateway closed the conversation: {said} (close code {int(code)}).", code)
         delay = self._backoff.next() if wait is None else self._backoff.spread(wait)
-        await self._send_event.send(Disconnected(reason or f"close code {code}", delay))
+        await self._emit(Disconnected(reason or f"close code {code}", delay))
         with trio.move_on_after(delay):
             await self._closing.wait()
 
@@ -202,36 +197,15 @@ class Chat:
     async def _connect(self, token: str) -> tuple[int, str, float | None]:
         """One connection to its end. Returns close code, reason, and seconds to wait where the server named them."""
         connection = _Connection(self)
-        try:
-            async with open_websocket_url(
-                self._address.websocket,
-                subprotocols=[SUBPROTOCOL],
-                extra_headers=[(b"Authorization", b"Bearer " + token.encode())],
-                max_message_size=MAX_MESSAGE_BYTES,
-                receive_buffer_size=RECEIVE_BYTES,
-                connect_timeout=CONNECT_S,
-                disconnect_timeout=CLOSE_S,
-            ) as ws:
-                await connection.run(ws)
-                closed = ws.closed
-        except ConnectionRejected as error:
-            if error.status_code == 429 or error.status_code >= 500:
-                raise ChatUnreachable(
-                    f"{self._address.websocket} takes nobody now (HTTP {error.status_code})."
-                ) from None
-            raise ChatRefused(
-                f"{self._address.websocket} is no chat of csgate's (HTTP {error.status_code}).", error.status_code
-            ) from None
-        except DisconnectionTimeout:
-            return 1006, "the gateway went silent", connection.wait
-        except (HandshakeError, OSError) as error:
-            raise ChatUnreachable(
-                f"Nobody answers at {self._address.websocket} ({cause_of(error)}); is csgate running there?"
-            ) from error
-        if closed is None or closed.code == 1006:
-            return 1006, "the connection broke", connection.wait
-        told = connection.last_error if closed.code >= 4500 else None
-        return closed.code, told or closed.reason or "", connection.wait
+        code, reason = await talk(self._address, token, connection.run)
+        if code >= 4500 and connection.last_error is not None:
+            reason = connection.last_error
+        return code, reason, connection.wait
+
+    async def _emit(self, event: ChatEvent) -> None:
+        # Broken: the chat was left, and nobody is there to hear of events.
+        with suppress(trio.BrokenResourceError):
+            await self._send_event.send(event)
 
     # --- state that outlives a connection --------------------------------------------------------------------------
 
@@ -257,8 +231,9 @@ class Chat:
             self._offset = 0
         self._welcomed = True
         self._backoff.reset()
+        self._renewals = 0
         self._to_send = deque(entry.frame for entry in self._outbox.to_resend(log_lost=log_lost))
-        await self._send_event.send(Connected(welcome, resumed))
+        await self._emit(Connected(welcome, resumed))
 
     async def _deliver(self, event: ServerEnvelope) -> None:
         match event:
@@ -274,7 +249,7 @@ class Chat:
                 self._outbox.acknowledged(event.id)
         if isinstance(event, ReplyEvent | ErrorEvent) and self._outbox.finished(event.id):
             self._room.release()
-        await self._send_event.send(event)
+        await self._emit(event)
 
 
 class _Connection:

@@ -1,6 +1,5 @@
 """Messages that have no final answer yet, in the order in which they were written."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -21,15 +20,6 @@ class Outbox:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, message_id: object) -> bool:
-        return message_id in self._entries
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(tuple(self._entries.values()))
 
     def add(self, entry: Entry) -> None:
         """Remembers a new message."""
