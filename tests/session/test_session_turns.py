@@ -295,6 +295,27 @@ async def test_a_cancelled_turn_ends_cancelled_even_if_the_answerer_resists(
     assert [line["event"] for line in rig.logged()] == (["turn_failed"] if ending == "failure" else [])
 
 
+async def test_the_first_reason_to_stop_a_turn_stands(
+    autojump_clock: object, rig: Any, ann: Principal, agent: Principal
+) -> None:
+    async def answer(turn: Turn) -> Draft:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+        return Draft(text="done")
+
+    rig.answer = answer
+    sink = rig.recorder()
+    async with rig.open() as conversations:
+        attachment = await conversations.attach(ann, sink)
+        helper = await conversations.attach(agent, rig.recorder(), conversation=attachment.conversation)
+        await attachment.submit("a", "hi", None)
+        await wait_all_tasks_blocked()
+        attachment.cancel("a")
+        await helper.submit("x", "Hello", None)
+        await sink.wait(ErrorEvent)
+    assert final(sink.events) == [("a", "cancelled")]
+
+
 # --- Connections come and go -------------------------------------------------------------------------------------
 
 
