@@ -175,7 +175,9 @@ class Chat:
     def refuse(self, error: CsgateError, close_code: CloseCode | None = None) -> None:
         """Tells the peer why and closes."""
         self.tell(error)
-        self.ws.close(close_code or error.close_code or CloseCode.POLICY_VIOLATION)
+        if close_code is None:
+            close_code = CloseCode.TRY_AGAIN_LATER if isinstance(error, Overloaded) else error.close_code
+        self.ws.close(close_code or CloseCode.POLICY_VIOLATION)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 

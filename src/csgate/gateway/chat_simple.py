@@ -42,9 +42,6 @@ class ChatSimple(Chat):
             self._slots[event.id] = event
             self._flush()
 
-    def closed_by_session(self, code: CloseCode) -> None:
-        self.ws.close(code)
-
     def token_expiring(self, seconds_left: float) -> None:
         """There is no way to refresh a token in this mode."""
 
@@ -61,7 +58,7 @@ class ChatSimple(Chat):
     async def _converse(self) -> None:
         try:
             principal = await self.principal_of_handshake()
-        except Unauthorized as error:
+        except (Unauthorized, Overloaded) as error:
             self.refuse(error)
             return
         if principal is None:
@@ -73,7 +70,7 @@ class ChatSimple(Chat):
                 principal, self, conversation=None, epoch=None, offset=None, locale=None
             )
         except Overloaded as error:
-            self.refuse(error, CloseCode.TRY_AGAIN_LATER)
+            self.refuse(error)
             return
         try:
             self._watch = self.s.expiry.add(self, principal.expires_at)

@@ -58,9 +58,6 @@ class ChatV1(Chat):
         else:
             self.ws.send_text(encode(event))
 
-    def closed_by_session(self, code: CloseCode) -> None:
-        self.ws.close(code)
-
     # --- what the expiry watch calls ---------------------------------------------------------------------------------
 
     def token_expiring(self, seconds_left: float) -> None:
@@ -105,7 +102,7 @@ class ChatV1(Chat):
         """Waits for a hello that can be granted. A wrong one costs nothing but its error until the deadline."""
         try:
             principal = await self.principal_of_handshake()
-        except Unauthorized as error:
+        except (Unauthorized, Overloaded) as error:
             self.refuse(error)
             return
         while self._attachment is None and not self.ws.closed:
@@ -119,7 +116,7 @@ class ChatV1(Chat):
                 else:
                     raise BadEnvelope(public="Say hello first.", public_zh="请先发送 hello。")
             except (Unauthorized, Overloaded) as error:
-                self.refuse(error, CloseCode.TRY_AGAIN_LATER if isinstance(error, Overloaded) else None)
+                self.refuse(error)
                 return
             except CsgateError as error:
                 self.tell(error, self.id_in(message))

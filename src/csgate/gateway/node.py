@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import msgspec
 import trio
 
 from csgate.auth import Authenticator, open_authenticator
@@ -29,7 +28,7 @@ from csgate.gateway.http import build_app, build_operator_app
 from csgate.gateway.http_stream import HttpSide, server_tls_context
 from csgate.gateway.listener import Listener
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
-from csgate.inference import Engine, open_engine
+from csgate.inference import Engine, EngineInfo, open_engine
 from csgate.session import Conversations, MemoryStore, open_conversations
 from csgate.telemetry import Telemetry
 
@@ -74,12 +73,12 @@ async def open_node(
         except OSError as error:
             raise ConfigError(f"server.tls_certificate or tls_key cannot be used: {error}.") from error
     async with (
-        open_authenticator(config.auth, config.server.data_dir) as auth,
+        open_authenticator(config.auth, config.server.data_dir, telemetry=telemetry) as auth,
         open_engine(config.inference, telemetry) as engine,
     ):
         dialog = Dialog(pack, engine, config.dialog, telemetry)
         async with open_conversations(
-            MemoryStore(config.session), dialog.answer, config.session, telemetry
+            MemoryStore(config.session.max_events), dialog.answer, config.session, telemetry
         ) as conversations:
             async with _listen(config, telemetry, auth, engine, conversations, trusted, tls, now) as node:
                 yield node
@@ -98,7 +97,7 @@ async def _listen(
 ) -> AsyncIterator[Node]:
     limits = config.limits
     phase = _Phase()
-    engine_info = msgspec.to_builtins(engine.info)
+    engine_info = describe_engine(engine.info)
     clock = trio.current_time
 
     def readiness() -> Readiness:
@@ -163,6 +162,14 @@ async def _listen(
         finally:
             connections.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
+
+
+def describe_engine(info: EngineInfo) -> dict[str, Any]:
+    """What clients and operators are told of the engine: provider and precision in use, and each task's model."""
+    return {
+        "provider": info.provider,
+        "models": {task: f"{model.name} {model.version}" for task, model in info.models.items()},
+    }
 
 
 async def _bind(
