@@ -189,8 +189,12 @@ class Actor:
         else:
             self._wake = trio.Event()
             flush_at = math.inf if running is None else running.stream.flush_at
-            with trio.move_on_at(min(self._grace_at, self._countdown_at, flush_at)):
+            due_at = min(self._grace_at, self._countdown_at, flush_at)
+            if due_at == math.inf:
                 await self._wake.wait()
+            else:
+                with trio.move_on_at(due_at):
+                    await self._wake.wait()
         return True
 
     async def _do(self, request: _Request[object]) -> None:
