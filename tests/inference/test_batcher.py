@@ -356,6 +356,23 @@ async def test_a_full_batch_ends_the_delay(
     assert lane.batches == [(8, 8)]
 
 
+async def test_a_nap_ends_by_time_or_by_a_wake_up_however_close_they_come(telemetry: Telemetry) -> None:
+    async with opened(telemetry) as batcher:
+        park = threading.Lock()
+        batcher._nap(park, trio.current_time() + 60)  # free: it was woken already
+        assert park.locked()
+        batcher._parked.append(park)
+        batcher._nap(park, trio.current_time())  # the time is over: off the list again
+        assert batcher._parked == []
+        # The time is over, and somebody has taken it off the list but not yet released it.
+        thread = threading.Thread(target=batcher._nap, args=(park, trio.current_time()))
+        thread.start()
+        park.release()
+        await trio.to_thread.run_sync(thread.join, WAIT_S)
+        assert not thread.is_alive()
+        assert park.locked()
+
+
 async def test_closing_tells_what_waits_and_ends_the_threads(telemetry: Telemetry, lane: FakeLane) -> None:
     errors: list[CsgateError] = []
     before = threading.active_count()

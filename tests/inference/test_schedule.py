@@ -42,7 +42,7 @@ def test_where_padding_is_free_a_batch_is_padded() -> None:
 
 
 def test_where_rows_cost_a_batch_is_cut_to_a_bucket() -> None:
-    plan = BatchPlan(BUCKETS, {bucket: 0.01 * bucket for bucket in BUCKETS})
+    plan = BatchPlan(BUCKETS, {bucket: 0.000_3 * bucket for bucket in BUCKETS})
     assert [plan.size(n) for n in range(1, 10)] == [1, 2, 2, 4, 4, 4, 4, 8, 8]
 
 
@@ -50,6 +50,11 @@ def test_the_best_bucket_is_kept_however_many_wait() -> None:
     plan = BatchPlan(BUCKETS, {1: 0.01, 2: 0.012, 4: 0.02, 8: 0.1})
     assert plan.most == plan.size(50) == 4
     assert plan.seconds(8) == pytest.approx(0.04, rel=0.05)
+
+
+def test_a_little_speed_is_given_up_for_a_shorter_wait() -> None:
+    plan = BatchPlan(BUCKETS, {bucket: 0.1 * bucket for bucket in BUCKETS})
+    assert plan.most == 1
 
 
 def test_without_measurements_rows_are_taken_to_cost() -> None:

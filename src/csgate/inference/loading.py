@@ -68,8 +68,7 @@ def _lane_maker(
     entry = manifest.input
     if manifest.task == "fusion":
         return lambda bindings: FusionLane(bindings, output.name)
-    if entry is None:
-        raise ModelError(f"Model '{model.name}' has no [input] table.")
+    assert entry is not None  # parse_manifest has seen to it, and to the tokenizer
     if manifest.task == "tagger":
         return lambda bindings: PictureLane(
             bindings,
@@ -79,8 +78,8 @@ def _lane_maker(
             cache=pictures,
             max_pixels=settings.max_pixels,
         )
-    if manifest.tokenizer is None or model.tokenizer is None:
-        raise ModelError(f"Model '{model.name}' has no [tokenizer] table.")
+    assert manifest.tokenizer is not None
+    assert model.tokenizer is not None
     encoder = TextEncoder(model.tokenizer, manifest.tokenizer, model.name)
     most = runner.spec.buckets[-1]
     return lambda bindings: TextLane(bindings, encoder, most, ids=entry.name, mask=entry.mask, output=output.name)

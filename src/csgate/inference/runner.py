@@ -288,8 +288,7 @@ def _wanted_inputs(model: Model) -> list[TensorSpec]:
     if manifest.task == "fusion":
         kind = np.dtype(np.float32)
         return [TensorSpec("text_logits", kind, (len(model.labels.names),)), TensorSpec("features", kind, (0,))]
-    if entry is None:
-        raise ModelError(f"Model '{model.name}' has no [input] table.")
+    assert entry is not None  # parse_manifest has seen to it
     dtype = np.dtype(entry.dtype)
     if manifest.task == "tagger":
         size = (entry.height, entry.width)

@@ -19,6 +19,9 @@ from csgate.errors import Overloaded
 BATCH_OVERHEAD_S: Final = 0.000_15
 """What a batch costs beside its run (a thread hop, a wake-up), whatever its size."""
 
+GOOD_ENOUGH: Final = 0.98
+"""Share of the best bucket's items a second at which a smaller one is taken: the items in it wait less."""
+
 
 class Entry(Protocol):
     """What the schedule must know of an item. Times are seconds of one clock; ``priority`` 0 is the most urgent."""
@@ -49,8 +52,12 @@ class BatchPlan:
         """The size that is taken however many wait."""
 
     def _best(self, waiting: int) -> int:
-        ways = zip(self.buckets, self._seconds, strict=True)
-        return max((min(bucket, waiting) / seconds, min(bucket, waiting)) for bucket, seconds in ways)[1]
+        ways = [
+            (min(bucket, waiting) / seconds, min(bucket, waiting))
+            for bucket, seconds in zip(self.buckets, self._seconds, strict=True)
+        ]
+        fastest = max(ways)[0]
+        return next(size for rate, size in ways if rate >= fastest * GOOD_ENOUGH)
 
     def size(self, waiting: int) -> int:
         """How many of ``waiting`` items to put into the next batch."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from csgate.inference.runner import Bindings, Runner
 
-WARM_UP_RUNS: Final = 3
+WARM_UP_RUNS: Final = 4
 WORTHWHILE_SPEEDUP: Final = 1.3
 """Two lanes at once must give this much more than one; below it they only take turns on the same core."""
 
@@ -16,20 +16,20 @@ _PROBE_RUNS: Final = 3
 
 
 def warm_up(runner: Runner, bindings: Bindings, runs: int = WARM_UP_RUNS) -> dict[int, float]:
-    """Runs every bucket at every text length; the best seconds a run by bucket, at the longest length.
+    """Runs every bucket at every text length ``runs`` times; the best seconds a run by bucket, at the longest length.
 
     The first run of a shape is the slow one (memory plans, on CUDA the choice of kernels); it is not the only one
-    timed.
+    timed. All shapes are gone through in turn, so that a moment's load on the machine slows no single one down.
     """
-    costs: dict[int, float] = {}
-    for length in runner.spec.lengths:
-        for bucket in runner.spec.buckets:
-            best = float("inf")
-            for _ in range(runs):
+    costs: dict[int, float] = dict.fromkeys(runner.spec.buckets, float("inf"))
+    for _ in range(runs):
+        for length in runner.spec.lengths:
+            for bucket in runner.spec.buckets:
                 began = perf_counter()
                 bindings.run(bucket, length)
-                best = min(best, perf_counter() - began)
-            costs[bucket] = best
+                took = perf_counter() - began
+                if length == runner.spec.lengths[-1]:
+                    costs[bucket] = min(costs[bucket], took)
     return costs
 
 
