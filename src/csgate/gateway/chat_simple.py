@@ -69,7 +69,7 @@ class ChatSimple(Chat):
             attachment = await self.s.conversations.attach(
                 principal, self, conversation=None, epoch=None, offset=None, locale=None
             )
-        except Overloaded as error:
+        except CsgateError as error:
             self.refuse(error)
             return
         try:
@@ -77,7 +77,7 @@ class ChatSimple(Chat):
             while True:
                 message = await self.ws.receive()
                 self._count += 1
-                slot = f"s{self._count}"
+                slot = f"{self.id}-{self._count}"  # a restricted token may open an older conversation
                 waiting = len(self._slots)
                 if waiting >= MAX_SLOTS:
                     self.ws.close(CloseCode.ABUSE, "too many messages")

@@ -157,8 +157,9 @@ class ChatV1(Chat):
                 )
             )
         )
-        if hello.conversation is not None:
+        if hello.conversation is not None or attachment.history:
             self.ws.send_text(encode(History(events=attachment.history)))
+            attachment.history = ()
         if attachment.snapshot is not None:
             self.ws.send_text(encode(attachment.snapshot))
         held, self._held = self._held or [], None
