@@ -70,7 +70,9 @@ class Decoder:
     # --- bytes in ---------------------------------------------------------------------------------------------------
 
     def feed(self, data: memoryview) -> None:
-        """Lends ``data`` (uint8[n]) until the next ``keep``."""
+        """Lends ``data`` (uint8[n]) until the next ``keep``. After the end it is not even looked at."""
+        if self.ended:
+            return
         if self._position < len(self._input):
             data = memoryview(bytes(self._input[self._position :]) + bytes(data))
         self._input = data
@@ -141,7 +143,7 @@ class Decoder:
         except WireViolation:
             self.abandon()
             raise
-        self.has_input = event is not None
+        self.has_input = event is not None and not self.ended
         return event
 
     def abandon(self) -> None:
