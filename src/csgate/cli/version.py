@@ -8,14 +8,14 @@ import trio
 import csgate
 from csgate import _fast
 from csgate.errors import ConfigError
-from csgate.inference.inspect import runtime_info
+from csgate.inference.runner import import_runtime
 
 
 def version_report() -> str:
     """One line for each part."""
     try:
-        runtime = runtime_info()
-        onnx = f"onnxruntime {runtime.version} ({', '.join(runtime.providers)})"
+        runtime = import_runtime()
+        onnx = f"onnxruntime {runtime.__version__} ({', '.join(runtime.get_available_providers())})"
     except ConfigError as error:
         onnx = f"onnxruntime missing: {error}"
     build = "no compiler was there when it was installed" if _fast.IMPLEMENTATION == "pure" else f"SIMD {_fast.SIMD}"
