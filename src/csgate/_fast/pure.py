@@ -106,6 +106,10 @@ class Utf8Validator:
                 self._decoder.decode(view)
             except UnicodeDecodeError:
                 self._failed = True
+            else:
+                # Python's decoder waits for the third byte of a surrogate, lest an error handler wants it.
+                waiting = self._decoder.getstate()[0]
+                self._failed = waiting[:1] == b"\xed" and waiting[1:2] >= b"\xa0"
         return not self._failed
 
 

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 MAX_SIDE: Final = 1 << 20  # pixels
-COEFFICIENT_BITS: Final = 14
-ROW_BITS: Final = 6
-LEVEL_BITS: Final = COEFFICIENT_BITS + ROW_BITS
+WEIGHT_BITS: Final = 22
+_HALF: Final = 1 << (WEIGHT_BITS - 1)
 _DTYPES: Final = ("float32", "float16", "uint8")
 
 _Levels = npt.NDArray[np.int32]
@@ -37,7 +36,7 @@ def prepare(
 ) -> None:
     """Turns a decoded picture into a model's input, in its row of a batch buffer.
 
-    The picture is resized as Pillow does it with antialiasing, and within one level of what Pillow gives.
+    The picture is resized as Pillow does it, with antialiasing, to the same levels.
 
     Args:
         src: uint8[H, W, 3] or uint8[H, W, 4], C-contiguous, sides of 1 to 2**20.
@@ -80,12 +79,12 @@ def prepare(
     box, (left, upper, width, height) = place(pixels.shape[1], pixels.shape[0], into_width, into_height, mode)
     opaque = _composed(pixels, fill) if alpha and pixels.shape[2] == 4 else pixels[:, :, :3]
     levels = np.empty((3, into_height, into_width), np.int32)
-    levels[:] = np.array(fill, np.int32)[:, None, None] << LEVEL_BITS
+    levels[:] = np.array(fill, np.int32)[:, None, None]
     levels[:, upper : upper + height, left : left + width] = _resized(opaque, box, width, height, filter)
     if row.dtype == np.uint8:
-        planes[:] = (levels + (1 << (LEVEL_BITS - 1))) >> LEVEL_BITS
+        planes[:] = levels
         return
-    mul = np.array([scale / s / (1 << LEVEL_BITS) for s in std], np.float32)
+    mul = np.array([scale / s for s in std], np.float32)
     add = np.array([-m / s for m, s in zip(mean, std, strict=True)], np.float32)
     with np.errstate(over="ignore"):  # beyond float16's range is infinity, as in the kernel
         planes[:] = levels.astype(np.float32) * mul[:, None, None] + add[:, None, None]
@@ -118,25 +117,25 @@ def _composed(rgba: npt.NDArray[np.uint8], fill: Sequence[int]) -> npt.NDArray[n
 def _resized(
     pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float], width: int, height: int, filter: str
 ) -> _Levels:
-    """int32[3, height, width] with LEVEL_BITS fractional bits, from uint8[H, W, 3]."""
+    """Levels, int32[3, height, width], from uint8[H, W, 3]; rounded after each pass, as Pillow does."""
     source = pixels.transpose(2, 0, 1).astype(np.int32)
     rows = np.empty((3, source.shape[1], width), np.int32)
-    half = 1 << (COEFFICIENT_BITS - ROW_BITS - 1)
     for x, (first, weights) in enumerate(_axis(box[0], box[2], source.shape[2], width, filter)):
         total = source[:, :, first : first + len(weights)] @ weights
-        rows[:, :, x] = (total + half) >> (COEFFICIENT_BITS - ROW_BITS)
+        rows[:, :, x] = (total + _HALF) >> WEIGHT_BITS
     levels = np.empty((3, height, width), np.int32)
     for y, (first, weights) in enumerate(_axis(box[1], box[3], source.shape[1], height, filter)):
-        levels[:, y] = np.einsum("cyx,y->cx", rows[:, first : first + len(weights)], weights)
+        total = np.einsum("cyx,y->cx", rows[:, first : first + len(weights)], weights)
+        levels[:, y] = (total + _HALF) >> WEIGHT_BITS
     return levels
 
 
 def _axis(low: float, high: float, inputs: int, outputs: int, filter: str) -> list[tuple[int, _Levels]]:
-    """For each output: its first input and its weights, which sum to 1 << COEFFICIENT_BITS.
+    """For each output: its first input and the weights, with WEIGHT_BITS fractional bits, of the inputs from there on.
 
-    Pillow's (``precompute_coeffs`` of its Resample.c), except that the running sum is rounded, not each weight.
+    As Pillow computes them (``precompute_coeffs`` and ``normalize_coeffs_8bpc`` of its Resample.c).
     """
-    scale = (high - low) / outputs
+    scale = float(np.float32(high) - np.float32(low)) / outputs
     stretch = max(scale, 1.0)
     support = (0.5 if filter == "area" else 1.0) * stretch
     inverse = 1.0 / stretch
@@ -150,9 +149,8 @@ def _axis(low: float, high: float, inputs: int, outputs: int, filter: str) -> li
             share = ((distance > -0.5) & (distance <= 0.5)).astype(np.float64)
         else:
             share = np.maximum(1.0 - np.abs(distance), 0.0)
-        running = np.cumsum(share)  # one after the other, as the kernel adds
-        upto = (running / running[-1] * (1 << COEFFICIENT_BITS) + 0.5).astype(np.int32)
-        weights = np.diff(upto, prepend=0).astype(np.int32)
+        total = 1.0 / np.cumsum(share)[-1]  # one after the other, as C adds
+        weights = (share * total * (1 << WEIGHT_BITS) + 0.5).astype(np.int32)
         used = np.flatnonzero(weights)
         axis.append((first + int(used[0]), weights[used[0] : used[-1] + 1]))
     return axis

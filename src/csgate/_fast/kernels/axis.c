@@ -22,7 +22,7 @@ typedef struct {
 static sampling sample(csgate_filter filter, double low, double high, uint32_t outputs) {
     sampling s;
     s.low = low;
-    s.scale = (high - low) / outputs;
+    s.scale = (double)((float)high - (float)low) / outputs; /* Pillow subtracts in single precision */
     const double stretch = s.scale < 1.0 ? 1.0 : s.scale;
     s.inverse = 1.0 / stretch;
     s.support = (filter == CSGATE_AREA ? 0.5 : 1.0) * stretch;
@@ -55,36 +55,31 @@ uint32_t csgate_axis_taps(csgate_filter filter, double low, double high, uint32_
 
 void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs) {
     const sampling s = sample(filter, low, high, axis->outputs);
-    const double one = (double)(1 << CSGATE_COEFFICIENT_BITS);
+    const double one = (double)(1 << CSGATE_WEIGHT_BITS);
     for (uint32_t i = 0; i < axis->outputs; i++) {
         const window w = around(&s, i, inputs);
         const int32_t count = w.behind - w.first;
-        int16_t *coefficient = axis->coefficient + (uint64_t)i * axis->taps;
-        memset(coefficient, 0, axis->taps * sizeof *coefficient);
+        int32_t *fixed = axis->weight + (uint64_t)i * axis->taps;
+        memset(fixed, 0, axis->taps * sizeof *fixed);
         double total = 0.0;
         for (int32_t t = 0; t < count; t++) {
             total += weight(filter, (t + w.first - w.centre + 0.5) * s.inverse);
         }
-        /* Rounding the running sum, not each weight, makes the coefficients add up to one. */
-        double running = 0.0;
-        int32_t given = 0;
+        total = 1.0 / total;
         for (int32_t t = 0; t < count; t++) {
-            running += weight(filter, (t + w.first - w.centre + 0.5) * s.inverse);
-            const int32_t upto = (int32_t)(running / total * one + 0.5);
-            coefficient[t] = (int16_t)(upto - given);
-            given = upto;
+            fixed[t] = (int32_t)(weight(filter, (t + w.first - w.centre + 0.5) * s.inverse) * total * one + 0.5);
         }
         /* Taps at the rim of a triangle weigh nothing: leave them out. */
         int32_t skip = 0, used = count;
-        while (used > 1 && coefficient[used - 1] == 0) {
+        while (used > 1 && fixed[used - 1] == 0) {
             used--;
         }
-        while (skip < used - 1 && coefficient[skip] == 0) {
+        while (skip < used - 1 && fixed[skip] == 0) {
             skip++;
         }
         if (skip > 0) {
-            memmove(coefficient, coefficient + skip, (size_t)(used - skip) * sizeof *coefficient);
-            memset(coefficient + used - skip, 0, (size_t)skip * sizeof *coefficient);
+            memmove(fixed, fixed + skip, (size_t)(used - skip) * sizeof *fixed);
+            memset(fixed + used - skip, 0, (size_t)skip * sizeof *fixed);
         }
         axis->first[i] = w.first + skip;
         axis->count[i] = used - skip;

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "resize.h"
-
 /* Round to nearest even; without branches, so that compilers make vectors of it. Overflow becomes infinity. */
 CSGATE_INLINE uint16_t half_bits(float value) {
     uint32_t bits, small_bits;
@@ -19,10 +17,6 @@ CSGATE_INLINE uint16_t half_bits(float value) {
     const uint32_t finite = bits < UINT32_C(0x38800000) ? small_bits - UINT32_C(0x3F000000) : normal;
     const uint32_t special = bits > UINT32_C(0x7F800000) ? 0x7E00 : 0x7C00;
     return (uint16_t)(sign | (bits < UINT32_C(0x47800000) ? finite : special));
-}
-
-CSGATE_INLINE uint8_t whole_level(int32_t level) {
-    return (uint8_t)((level + (1 << (CSGATE_LEVEL_BITS - 1))) >> CSGATE_LEVEL_BITS);
 }
 
 /* One colour of a row, `step` apart: 1 in planes, 3 when interleaved. */
@@ -41,7 +35,7 @@ CSGATE_INLINE void emit_colour(csgate_dtype dtype, void *restrict out, uint64_t 
     } else {
         uint8_t *to = out;
         for (uint32_t i = 0; i < n; i++) {
-            to[i * step] = whole_level(level[i]);
+            to[i * step] = (uint8_t)level[i];
         }
     }
 }
@@ -55,7 +49,7 @@ CSGATE_INLINE void emit_body(const csgate_tensor *tensor, uint32_t y, uint32_t x
     const uint64_t size = item_size(tensor->dtype);
     const uint64_t pixel = (uint64_t)y * tensor->width + x;
     for (unsigned c = 0; c < 3; c++) {
-        const float mul = (float)(tensor->mul[c] / (1 << CSGATE_LEVEL_BITS)), add = (float)tensor->add[c];
+        const float mul = (float)tensor->mul[c], add = (float)tensor->add[c];
         const int32_t *level = levels + c * stride;
         uint8_t *base = tensor->data;
         if (tensor->layout == CSGATE_NCHW) {
@@ -98,7 +92,7 @@ void csgate_emit_fill(const csgate_tensor *tensor, uint32_t y, uint32_t x, uint3
     int32_t levels[3 * 64];
     for (unsigned i = 0; i < 64; i++) {
         for (unsigned c = 0; c < 3; c++) {
-            levels[c * 64 + i] = (int32_t)fill[c] << CSGATE_LEVEL_BITS;
+            levels[c * 64 + i] = fill[c];
         }
     }
     for (uint32_t done = 0; done < n; done += 64) {

@@ -7,7 +7,7 @@ typedef enum { CSGATE_FLOAT32 = 0, CSGATE_FLOAT16 = 1, CSGATE_UINT8 = 2 } csgate
 typedef enum { CSGATE_NCHW = 0, CSGATE_NHWC = 1 } csgate_layout;
 
 /* One picture's place in a batch, C-contiguous: [3, height, width] or [height, width, 3] of dtype. Floats are
- * level * mul[c] + add[c], rounded to float32 after each operation, then once to float16; uint8 is the level, rounded. */
+ * level * mul[c] + add[c], rounded to float32 after each operation, then once to float16; uint8 is the level. */
 typedef struct {
     void *data;
     csgate_dtype dtype;
@@ -16,7 +16,7 @@ typedef struct {
     double mul[3], add[3];
 } csgate_tensor;
 
-/* Writes pixels [x, x + n) of row y from levels with CSGATE_LEVEL_BITS fractional bits: int32[3][stride]. */
+/* Writes pixels [x, x + n) of row y from levels of 0 to 255: int32[3][stride]. */
 void csgate_emit_row(csgate_simd level, const csgate_tensor *tensor, uint32_t y, uint32_t x, uint32_t n,
                      const int32_t *levels, uint64_t stride);
 

@@ -12,7 +12,7 @@ typedef struct {
     uint32_t slots;
     uint64_t stride;
     const int16_t **window;
-    int32_t *sum;      /* int32[3 * stride] */
+    int32_t *levels;   /* int32[3 * stride] */
     uint8_t *row;      /* a source row with slack behind it */
     uint64_t overread; /* bytes behind a row that the kernels may look at */
 } workplace;
@@ -28,7 +28,7 @@ static void take_axis(uintptr_t *next, csgate_axis *axis, uint32_t outputs, uint
     axis->taps = taps;
     axis->first = take(next, outputs * sizeof *axis->first);
     axis->count = take(next, outputs * sizeof *axis->count);
-    axis->coefficient = take(next, (uint64_t)outputs * taps * sizeof *axis->coefficient);
+    axis->weight = take(next, (uint64_t)outputs * taps * sizeof *axis->weight);
 }
 
 /* Lays the parts out from address `next` on and returns the end; from address 0 that is the size of all. */
@@ -43,7 +43,7 @@ static uintptr_t lay_out(csgate_simd level, const csgate_picture *p, uintptr_t n
     w->spread = take(&next, csgate_spread_size(level, &w->across) * sizeof *w->spread);
     w->ring = take(&next, w->slots * 3 * w->stride * sizeof *w->ring);
     w->window = take(&next, w->slots * sizeof *w->window);
-    w->sum = take(&next, 3 * w->stride * sizeof *w->sum);
+    w->levels = take(&next, 3 * w->stride * sizeof *w->levels);
     w->row = take(&next, (uint64_t)p->width * 4 + w->overread);
     return next;
 }
@@ -109,9 +109,8 @@ void csgate_prepare(csgate_simd level, const csgate_picture *p, void *scratch) {
         for (uint32_t t = 0; t < count; t++) {
             w.window[t] = w.ring + (first + t) % w.slots * slot_size;
         }
-        csgate_rows_blend(level, w.window, w.down.coefficient + (uint64_t)(y - upper) * w.down.taps, count, w.sum,
-                          slot_size);
-        csgate_emit_row(level, tensor, y, left, width, w.sum, w.stride);
+        csgate_rows_blend(level, w.window, w.down.weight + (uint64_t)(y - upper) * w.down.taps, count, w.levels, slot_size);
+        csgate_emit_row(level, tensor, y, left, width, w.levels, w.stride);
         csgate_emit_fill(tensor, y, 0, left, p->fill);
         csgate_emit_fill(tensor, y, left + width, tensor->width - left - width, p->fill);
     }

@@ -3,8 +3,10 @@
 #include <string.h>
 
 enum {
-    ROW_SHIFT = CSGATE_COEFFICIENT_BITS - CSGATE_ROW_BITS, /* from a sum of products to a row's int16 */
-    ROW_HALF = 1 << (ROW_SHIFT - 1),
+    SHIFT = CSGATE_WEIGHT_BITS, /* from a sum of products to a level */
+    LOW = CSGATE_LOW_BITS,
+    LOW_MASK = (1 << LOW) - 1,
+    HALF = 1 << (SHIFT - 1),
     BLOCK = 8 /* outputs that the AVX2 version makes at a time */
 };
 
@@ -14,25 +16,25 @@ static void resample_from(uint32_t begin, const uint8_t *row, uint32_t channels,
                           int16_t *planes, uint64_t stride) {
     for (uint32_t i = begin; i < axis->outputs; i++) {
         const uint8_t *pixel = row + (uint64_t)axis->first[i] * channels;
-        const int16_t *k = axis->coefficient + (uint64_t)i * axis->taps;
-        int32_t sum[3] = {ROW_HALF, ROW_HALF, ROW_HALF};
+        const int32_t *k = axis->weight + (uint64_t)i * axis->taps;
+        int32_t sum[3] = {HALF, HALF, HALF};
         for (int32_t t = 0; t < axis->count[i]; t++, pixel += channels) {
             sum[0] += pixel[0] * k[t];
             sum[1] += pixel[1] * k[t];
             sum[2] += pixel[2] * k[t];
         }
-        planes[i] = (int16_t)(sum[0] >> ROW_SHIFT);
-        planes[stride + i] = (int16_t)(sum[1] >> ROW_SHIFT);
-        planes[2 * stride + i] = (int16_t)(sum[2] >> ROW_SHIFT);
+        planes[i] = (int16_t)(sum[0] >> SHIFT);
+        planes[stride + i] = (int16_t)(sum[1] >> SHIFT);
+        planes[2 * stride + i] = (int16_t)(sum[2] >> SHIFT);
     }
 }
 
 static void split_from(uint32_t begin, const uint8_t *row, uint32_t channels, uint32_t n, int16_t *planes,
                        uint64_t stride) {
     for (uint32_t i = begin; i < n; i++) {
-        planes[i] = (int16_t)(row[(uint64_t)i * channels] << CSGATE_ROW_BITS);
-        planes[stride + i] = (int16_t)(row[(uint64_t)i * channels + 1] << CSGATE_ROW_BITS);
-        planes[2 * stride + i] = (int16_t)(row[(uint64_t)i * channels + 2] << CSGATE_ROW_BITS);
+        planes[i] = row[(uint64_t)i * channels];
+        planes[stride + i] = row[(uint64_t)i * channels + 1];
+        planes[2 * stride + i] = row[(uint64_t)i * channels + 2];
     }
 }
 
@@ -48,15 +50,20 @@ static void compose_from(uint32_t begin, const uint8_t *rgba, uint32_t n, const 
     }
 }
 
-static void blend_plain(const int16_t *const *rows, const int16_t *coefficient, uint32_t taps, int32_t *sum,
+static void blend_plain(const int16_t *const *rows, const int32_t *weight, uint32_t taps, int32_t *levels,
                         uint64_t n) {
-    memset(sum, 0, n * sizeof *sum);
+    for (uint64_t i = 0; i < n; i++) {
+        levels[i] = HALF;
+    }
     for (uint32_t t = 0; t < taps; t++) {
         const int16_t *row = rows[t];
-        const int32_t k = coefficient[t];
+        const int32_t k = weight[t];
         for (uint64_t i = 0; i < n; i++) {
-            sum[i] += row[i] * k;
+            levels[i] += row[i] * k;
         }
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        levels[i] >>= SHIFT;
     }
 }
 
@@ -73,8 +80,8 @@ static const int8_t PAIRS[2][2][16] = {
 };
 
 CSGATE_TARGET("ssse3")
-static uint32_t resample_ssse3(const uint8_t *row, uint32_t channels, const csgate_axis *axis, int16_t *planes,
-                               uint64_t stride) {
+static uint32_t resample_ssse3(const uint8_t *row, uint32_t channels, const csgate_axis *axis,
+                               const int16_t *spread, int16_t *planes, uint64_t stride) {
     const __m128i early = _mm_loadu_si128((const __m128i *)PAIRS[channels - 3][0]);
     const __m128i late = _mm_loadu_si128((const __m128i *)PAIRS[channels - 3][1]);
     uint32_t i = 0;
@@ -82,15 +89,17 @@ static uint32_t resample_ssse3(const uint8_t *row, uint32_t channels, const csga
         __m128i sum[4];
         for (uint32_t p = 0; p < 4; p++) {
             const uint8_t *pixel = row + (uint64_t)axis->first[i + p] * channels;
-            const int16_t *k = axis->coefficient + (uint64_t)(i + p) * axis->taps;
-            sum[p] = _mm_set1_epi32(ROW_HALF);
-            for (uint32_t t = 0; t < axis->taps; t += 4, pixel += 4 * channels) {
+            __m128i high = _mm_setzero_si128(), low = _mm_set1_epi32(HALF);
+            for (uint32_t t = 0; t < axis->taps; t += 4, pixel += 4 * channels, spread += 8) {
                 const __m128i four = _mm_loadu_si128((const __m128i *)pixel);
-                const __m128i ks = _mm_loadl_epi64((const __m128i *)(k + t));
-                sum[p] = _mm_add_epi32(sum[p], _mm_madd_epi16(_mm_shuffle_epi8(four, early), _mm_shuffle_epi32(ks, 0x00)));
-                sum[p] = _mm_add_epi32(sum[p], _mm_madd_epi16(_mm_shuffle_epi8(four, late), _mm_shuffle_epi32(ks, 0x55)));
+                const __m128i first = _mm_shuffle_epi8(four, early), second = _mm_shuffle_epi8(four, late);
+                const __m128i k = _mm_loadu_si128((const __m128i *)spread); /* four upper parts, four lower */
+                high = _mm_add_epi32(high, _mm_madd_epi16(first, _mm_shuffle_epi32(k, 0x00)));
+                high = _mm_add_epi32(high, _mm_madd_epi16(second, _mm_shuffle_epi32(k, 0x55)));
+                low = _mm_add_epi32(low, _mm_madd_epi16(first, _mm_shuffle_epi32(k, 0xAA)));
+                low = _mm_add_epi32(low, _mm_madd_epi16(second, _mm_shuffle_epi32(k, 0xFF)));
             }
-            sum[p] = _mm_srai_epi32(sum[p], ROW_SHIFT);
+            sum[p] = _mm_srai_epi32(_mm_add_epi32(_mm_slli_epi32(high, LOW), low), SHIFT);
         }
         const __m128i a = _mm_packs_epi32(sum[0], sum[1]), b = _mm_packs_epi32(sum[2], sum[3]);
         const __m128i even = _mm_unpacklo_epi16(a, b), odd = _mm_unpackhi_epi16(a, b);
@@ -125,7 +134,7 @@ static uint32_t split_ssse3(const uint8_t *row, uint32_t channels, uint32_t n, i
         const __m128i b = _mm_loadu_si128((const __m128i *)(pixel + border));
         for (unsigned c = 0; c < 3; c++) {
             const __m128i levels = _mm_or_si128(_mm_shuffle_epi8(a, low[c]), _mm_shuffle_epi8(b, high[c]));
-            _mm_storeu_si128((__m128i *)(planes + c * stride + i), _mm_slli_epi16(levels, CSGATE_ROW_BITS));
+            _mm_storeu_si128((__m128i *)(planes + c * stride + i), levels);
         }
     }
     return i;
@@ -164,17 +173,19 @@ CSGATE_INLINE uint32_t resample_avx2(const uint8_t *row, uint32_t channels, cons
         for (uint32_t p = 0; p < 4; p++) {
             const uint8_t *one = row + (uint64_t)axis->first[i + p] * channels;
             const uint8_t *other = row + (uint64_t)axis->first[i + p + 4] * channels;
-            sum[p] = _mm256_set1_epi32(ROW_HALF);
-            for (uint32_t g = 0; g < groups; g++, spread += 32) {
+            __m256i high = _mm256_setzero_si256(), low = _mm256_set1_epi32(HALF);
+            for (uint32_t g = 0; g < groups; g++, spread += 64) {
                 const __m256i four = _mm256_inserti128_si256(
                     _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(one + 4 * g * channels))),
                     _mm_loadu_si128((const __m128i *)(other + 4 * g * channels)), 1);
-                const __m256i k0 = _mm256_loadu_si256((const __m256i *)spread);
-                const __m256i k1 = _mm256_loadu_si256((const __m256i *)(spread + 16));
-                sum[p] = _mm256_add_epi32(sum[p], _mm256_madd_epi16(_mm256_shuffle_epi8(four, early), k0));
-                sum[p] = _mm256_add_epi32(sum[p], _mm256_madd_epi16(_mm256_shuffle_epi8(four, late), k1));
+                const __m256i first = _mm256_shuffle_epi8(four, early), second = _mm256_shuffle_epi8(four, late);
+                const __m256i *k = (const __m256i *)spread;
+                high = _mm256_add_epi32(high, _mm256_madd_epi16(first, _mm256_loadu_si256(k)));
+                high = _mm256_add_epi32(high, _mm256_madd_epi16(second, _mm256_loadu_si256(k + 1)));
+                low = _mm256_add_epi32(low, _mm256_madd_epi16(first, _mm256_loadu_si256(k + 2)));
+                low = _mm256_add_epi32(low, _mm256_madd_epi16(second, _mm256_loadu_si256(k + 3)));
             }
-            sum[p] = _mm256_srai_epi32(sum[p], ROW_SHIFT);
+            sum[p] = _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(high, LOW), low), SHIFT);
         }
         const __m256i a = _mm256_packs_epi32(sum[0], sum[1]), b = _mm256_packs_epi32(sum[2], sum[3]);
         const __m256i even = _mm256_unpacklo_epi16(a, b), odd = _mm256_unpackhi_epi16(a, b);
@@ -200,30 +211,40 @@ static uint32_t resample_avx2_any(const uint8_t *row, uint32_t channels, const c
                        : resample_avx2(row, 4, axis, spread, groups, planes, stride);
 }
 
+/* The upper or the lower parts of two weights, for the multiply-and-add of pairs. */
+static int32_t pair_of(int32_t first, int32_t second) { return (int32_t)((uint32_t)first | (uint32_t)second << 16); }
+
 CSGATE_TARGET("avx2")
-static void blend_avx2(const int16_t *const *rows, const int16_t *coefficient, uint32_t taps, int32_t *sum,
-                       uint64_t n) {
+static void blend_avx2(const int16_t *const *rows, const int32_t *weight, uint32_t taps, int32_t *levels, uint64_t n) {
     if (taps == 1) {
         for (uint64_t i = 0; i < n; i += 8) {
             const __m256i wide = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(rows[0] + i)));
-            _mm256_storeu_si256((__m256i *)(sum + i), _mm256_mullo_epi32(wide, _mm256_set1_epi32(coefficient[0])));
+            _mm256_storeu_si256((__m256i *)(levels + i), wide);
         }
         return;
     }
     for (uint64_t i = 0; i < n; i += 16) {
-        __m256i low = _mm256_setzero_si256(), high = _mm256_setzero_si256();
+        const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(HALF);
+        __m256i high[2] = {zero, zero}, low[2] = {half, half};
         for (uint32_t t = 0; t < taps; t += 2) {
-            /* The last of an odd number goes with itself and a coefficient of zero. */
+            /* The last of an odd number goes with itself and a weight of zero. */
             const uint32_t u = t + 1 < taps ? t + 1 : t;
-            const uint32_t second = t + 1 < taps ? (uint16_t)coefficient[u] : 0;
-            const __m256i k = _mm256_set1_epi32((int32_t)((uint32_t)(uint16_t)coefficient[t] | second << 16));
+            const int32_t other = t + 1 < taps ? weight[u] : 0;
+            const __m256i upper = _mm256_set1_epi32(pair_of(weight[t] >> LOW, other >> LOW));
+            const __m256i lower = _mm256_set1_epi32(pair_of(weight[t] & LOW_MASK, other & LOW_MASK));
             const __m256i a = _mm256_loadu_si256((const __m256i *)(rows[t] + i));
             const __m256i b = _mm256_loadu_si256((const __m256i *)(rows[u] + i));
-            low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), k));
-            high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), k));
+            const __m256i even = _mm256_unpacklo_epi16(a, b), odd = _mm256_unpackhi_epi16(a, b);
+            high[0] = _mm256_add_epi32(high[0], _mm256_madd_epi16(even, upper));
+            high[1] = _mm256_add_epi32(high[1], _mm256_madd_epi16(odd, upper));
+            low[0] = _mm256_add_epi32(low[0], _mm256_madd_epi16(even, lower));
+            low[1] = _mm256_add_epi32(low[1], _mm256_madd_epi16(odd, lower));
         }
-        _mm256_storeu_si256((__m256i *)(sum + i), _mm256_permute2x128_si256(low, high, 0x20));
-        _mm256_storeu_si256((__m256i *)(sum + i + 8), _mm256_permute2x128_si256(low, high, 0x31));
+        for (int h = 0; h < 2; h++) {
+            low[h] = _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(high[h], LOW), low[h]), SHIFT);
+        }
+        _mm256_storeu_si256((__m256i *)(levels + i), _mm256_permute2x128_si256(low[0], low[1], 0x20));
+        _mm256_storeu_si256((__m256i *)(levels + i + 8), _mm256_permute2x128_si256(low[0], low[1], 0x31));
     }
 }
 #endif
@@ -241,19 +262,18 @@ static uint32_t resample_neon(const uint8_t *row, uint32_t channels, const csgat
         int16x4_t out[4];
         for (uint32_t p = 0; p < 4; p++) {
             const uint8_t *pixel = row + (uint64_t)axis->first[i + p] * channels;
-            const int16_t *k = axis->coefficient + (uint64_t)(i + p) * axis->taps;
-            int32x4_t sum = vdupq_n_s32(ROW_HALF);
+            const int32_t *k = axis->weight + (uint64_t)(i + p) * axis->taps;
+            int32x4_t sum = vdupq_n_s32(HALF);
             for (uint32_t t = 0; t < axis->taps; t += 4, pixel += 4 * channels) {
                 const uint8x16_t four = vqtbl1q_u8(vld1q_u8(pixel), widen);
-                const int16x8_t low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(four)));
-                const int16x8_t high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(four)));
-                const int16x4_t ks = vld1_s16(k + t);
-                sum = vmlal_lane_s16(sum, vget_low_s16(low), ks, 0);
-                sum = vmlal_lane_s16(sum, vget_high_s16(low), ks, 1);
-                sum = vmlal_lane_s16(sum, vget_low_s16(high), ks, 2);
-                sum = vmlal_lane_s16(sum, vget_high_s16(high), ks, 3);
+                const uint16x8_t low = vmovl_u8(vget_low_u8(four)), high = vmovl_u8(vget_high_u8(four));
+                const int32x4_t ks = vld1q_s32(k + t);
+                sum = vmlaq_laneq_s32(sum, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))), ks, 0);
+                sum = vmlaq_laneq_s32(sum, vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(low))), ks, 1);
+                sum = vmlaq_laneq_s32(sum, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))), ks, 2);
+                sum = vmlaq_laneq_s32(sum, vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(high))), ks, 3);
             }
-            out[p] = vshrn_n_s32(sum, ROW_SHIFT);
+            out[p] = vmovn_s32(vshrq_n_s32(sum, SHIFT));
         }
         const int16x4x2_t a = vtrn_s16(out[0], out[1]), b = vtrn_s16(out[2], out[3]);
         vst1_s16(planes + i, vreinterpret_s16_s32(vzip1_s32(vreinterpret_s32_s16(a.val[0]),
@@ -278,7 +298,7 @@ static uint32_t split_neon(const uint8_t *row, uint32_t channels, uint32_t n, in
             level[0] = eight.val[0], level[1] = eight.val[1], level[2] = eight.val[2];
         }
         for (unsigned c = 0; c < 3; c++) {
-            vst1q_s16(planes + c * stride + i, vreinterpretq_s16_u16(vshll_n_u8(level[c], CSGATE_ROW_BITS)));
+            vst1q_s16(planes + c * stride + i, vreinterpretq_s16_u16(vmovl_u8(level[c])));
         }
     }
     return i;
@@ -290,7 +310,10 @@ static uint32_t split_neon(const uint8_t *row, uint32_t channels, uint32_t n, in
 uint64_t csgate_spread_size(csgate_simd level, const csgate_axis *axis) {
 #if defined(CSGATE_X86)
     if (level >= CSGATE_AVX2) {
-        return (uint64_t)(axis->outputs / BLOCK * BLOCK) * axis->taps * 4;
+        return (uint64_t)(axis->outputs / BLOCK * BLOCK) * axis->taps * 8;
+    }
+    if (level == CSGATE_SSSE3) {
+        return (uint64_t)axis->outputs * axis->taps * 2;
     }
 #else
     (void)level, (void)axis;
@@ -298,18 +321,37 @@ uint64_t csgate_spread_size(csgate_simd level, const csgate_axis *axis) {
     return 0;
 }
 
+/* The upper or the lower parts of n weights. */
+static void split_weights(const int32_t *weight, unsigned n, int upper, int16_t *parts) {
+    for (unsigned t = 0; t < n; t++) {
+        parts[t] = (int16_t)(upper ? weight[t] >> LOW : weight[t] & LOW_MASK);
+    }
+}
+
 void csgate_axis_spread(csgate_simd level, const csgate_axis *axis, int16_t *spread) {
     if (csgate_spread_size(level, axis) == 0) {
         return;
     }
+    if (level == CSGATE_SSSE3) {
+        for (uint64_t t = 0; t < (uint64_t)axis->outputs * axis->taps; t += 4, spread += 8) {
+            split_weights(axis->weight + t, 4, 1, spread);
+            split_weights(axis->weight + t, 4, 0, spread + 4);
+        }
+        return;
+    }
     for (uint32_t i = 0; i + BLOCK <= axis->outputs; i += BLOCK) {
         for (uint32_t p = 0; p < 4; p++) {
-            const int16_t *one = axis->coefficient + (uint64_t)(i + p) * axis->taps;
-            const int16_t *other = one + 4 * (uint64_t)axis->taps;
-            for (uint32_t t = 0; t < axis->taps; t += 2, spread += 16) {
-                for (unsigned c = 0; c < 4; c++) {
-                    memcpy(spread + 2 * c, one + t, 4);
-                    memcpy(spread + 8 + 2 * c, other + t, 4);
+            const int32_t *one = axis->weight + (uint64_t)(i + p) * axis->taps;
+            const int32_t *other = one + 4 * (uint64_t)axis->taps;
+            for (uint32_t t = 0; t < axis->taps; t += 4) {
+                for (int part = 0; part < 4; part++, spread += 16) { /* upper of taps 0-1, of 2-3, lower of 0-1, of 2-3 */
+                    int16_t pairs[4];
+                    split_weights(one + t + part % 2 * 2, 2, part < 2, pairs);
+                    split_weights(other + t + part % 2 * 2, 2, part < 2, pairs + 2);
+                    for (unsigned c = 0; c < 4; c++) {
+                        memcpy(spread + 2 * c, pairs, 4);
+                        memcpy(spread + 8 + 2 * c, pairs + 2, 4);
+                    }
                 }
             }
         }
@@ -326,7 +368,7 @@ void csgate_row_resample(csgate_simd level, const uint8_t *row, uint32_t channel
             done = resample_avx2_any(row, channels, axis, spread, planes, stride);
             break;
         case CSGATE_SSSE3:
-            done = resample_ssse3(row, channels, axis, planes, stride);
+            done = resample_ssse3(row, channels, axis, spread, planes, stride);
             break;
 #elif defined(CSGATE_ARM64)
         case CSGATE_NEON:
@@ -356,17 +398,17 @@ void csgate_row_split(csgate_simd level, const uint8_t *row, uint32_t channels, 
     split_from(done, row, channels, n, planes, stride);
 }
 
-void csgate_rows_blend(csgate_simd level, const int16_t *const *rows, const int16_t *coefficient, uint32_t taps,
-                       int32_t *sum, uint64_t n) {
+void csgate_rows_blend(csgate_simd level, const int16_t *const *rows, const int32_t *weight, uint32_t taps,
+                       int32_t *levels, uint64_t n) {
 #if defined(CSGATE_X86)
     if (level >= CSGATE_AVX2) {
-        blend_avx2(rows, coefficient, taps, sum, n);
+        blend_avx2(rows, weight, taps, levels, n);
         return;
     }
 #else
     (void)level;
 #endif
-    blend_plain(rows, coefficient, taps, sum, n);
+    blend_plain(rows, weight, taps, levels, n);
 }
 
 void csgate_row_compose(csgate_simd level, const uint8_t *rgba, uint32_t n, const uint8_t fill[3], uint8_t *rgbx) {
