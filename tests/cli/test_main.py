@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,9 +76,9 @@ def test_wrong_usage_is_told_by_argparse(capsys: pytest.CaptureFixture[str]) -> 
         assert "usage: csgate" in capsys.readouterr().err
 
 
-def test_a_reader_that_leaves_early_costs_no_traceback(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_early_costs_no_traceback() -> None:
     command = [sys.executable, "-m", "csgate", "config", "--reference"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

@@ -5,7 +5,7 @@ import locale
 import math
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -108,7 +108,7 @@ class Conversation:
         """One message a line, each answered before the next is sent, so that replies come in the order of the lines."""
         failed = False
         async with open_chat(self._address, token=self._token, locale=self._language) as chat:
-            async for line in self._lines():
+            while (line := await self._next_line()) is not None:
                 message_id = await self._act(chat, line)
                 if message_id is None:
                     continue
@@ -124,7 +124,7 @@ class Conversation:
         async with open_chat(self._address, token=self._token, locale=self._language) as chat:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._show_all, chat)
-                async for line in self._lines():
+                while (line := await self._next_line()) is not None:
                     try:
                         await self._act(chat, line)
                     except ConfigError as error:
@@ -149,13 +149,16 @@ class Conversation:
             if isinstance(event, ErrorEvent) and (event.id == message_id or event.code in UNREADABLE):
                 return False
 
-    async def _lines(self) -> AsyncIterator[str]:
+    async def _next_line(self) -> str | None:
+        """The next line that is not empty; None when the input, or the person, has come to an end."""
         # A thread that waits for a terminal cannot be interrupted; it is left behind when the chat ends.
-        while line := await trio.to_thread.run_sync(self._read_line, abandon_on_cancel=True):
-            if line.strip() == "/quit":
-                return
-            if line.strip():
-                yield line.strip()
+        while True:
+            line: str = await trio.to_thread.run_sync(self._read_line, abandon_on_cancel=True)
+            text = line.strip()
+            if not line or text == "/quit":
+                return None
+            if text:
+                return text
 
     async def _act(self, chat: Chat, line: str) -> str | None:
         """Does what a line asks for. Returns the id of the message, where it was one."""

@@ -44,7 +44,7 @@ class Screen:
     def note(self, text: str) -> None:
         """A line of ours, not of the conversation's."""
         self._end_stream()
-        self._line(self._style("2", f"· {text}"))
+        self._line(self._style("2", _clean(f"· {text}")))
 
     def show(self, event: ChatEvent) -> None:
         """Shows one event; those that mean nothing to a reader are passed over."""
@@ -81,7 +81,7 @@ class Screen:
         models = engine.get("models")
         names = ", ".join(str(name) for name in models.values()) if isinstance(models, dict) else ""
         answered_by = f"{engine.get('provider', '')} ({names})" if names else "no models"
-        self.note(_clean(f"{how}; conversation {event.welcome.conversation}; {answered_by}"))
+        self.note(f"{how}; conversation {event.welcome.conversation}; {answered_by}")
 
     def _delta(self, message_id: str, text: str) -> None:
         if self._streaming != message_id:
