@@ -36,7 +36,7 @@ def prepare(
 ) -> None:
     """Turns a decoded picture into a model's input, in its row of a batch buffer.
 
-    The picture is resized as Pillow does it, with antialiasing, to the same levels.
+    The picture is resized as Pillow does it, with antialiasing, width first, to the same levels.
 
     Args:
         src: uint8[H, W, 3] or uint8[H, W, 4], C-contiguous, sides of 1 to 2**20.
@@ -149,8 +149,8 @@ def _axis(low: float, high: float, inputs: int, outputs: int, filter: str) -> li
             share = ((distance > -0.5) & (distance <= 0.5)).astype(np.float64)
         else:
             share = np.maximum(1.0 - np.abs(distance), 0.0)
-        total = 1.0 / np.cumsum(share)[-1]  # one after the other, as C adds
-        weights = (share * total * (1 << WEIGHT_BITS) + 0.5).astype(np.int32)
+        total = np.cumsum(share)[-1]  # one after the other, as C adds
+        weights = (share / total * (1 << WEIGHT_BITS) + 0.5).astype(np.int32)
         used = np.flatnonzero(weights)
         axis.append((first + int(used[0]), weights[used[0] : used[-1] + 1]))
     return axis

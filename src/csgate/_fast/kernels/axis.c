@@ -65,9 +65,8 @@ void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, doubl
         for (int32_t t = 0; t < count; t++) {
             total += weight(filter, (t + w.first - w.centre + 0.5) * s.inverse);
         }
-        total = 1.0 / total;
         for (int32_t t = 0; t < count; t++) {
-            fixed[t] = (int32_t)(weight(filter, (t + w.first - w.centre + 0.5) * s.inverse) * total * one + 0.5);
+            fixed[t] = (int32_t)(weight(filter, (t + w.first - w.centre + 0.5) * s.inverse) / total * one + 0.5);
         }
         /* Taps at the rim of a triangle weigh nothing: leave them out. */
         int32_t skip = 0, used = count;

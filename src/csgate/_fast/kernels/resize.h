@@ -3,7 +3,9 @@
 
 #include "simd.h"
 
-/* Separable resampling in fixed point, one row at a time: Pillow's ImagingResample for 8-bit pictures, to the last bit.
+/* Separable resampling in fixed point, one row at a time: Pillow's ImagingResample for 8-bit pictures, to the last bit
+ * (Pillow 13 takes the height first where it shrinks much more than the width; the order here is always width first, which
+ * then differs by a level here and there).
  *
  * Weights have 22 fractional bits. The horizontal pass turns a source row of interleaved bytes into three planes of
  * levels, 0 to 255 in int16; the vertical pass turns a few such rows into int32 levels. Both round to whole levels, as
