@@ -16,10 +16,13 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from csgate.errors import Overloaded
 
-BATCH_OVERHEAD_S: Final = 0.000_15
-"""What a batch costs beside its run (a thread hop, a wake-up), whatever its size."""
+BATCH_OVERHEAD_S: Final = 0.000_05
+"""Processor time that a batch costs beside its run, whatever its size."""
 
-GOOD_ENOUGH: Final = 0.98
+RETURN_S: Final = 0.000_1
+"""From a run's end until its callers can have submitted again. The device idles so long if no batch was kept back."""
+
+GOOD_ENOUGH: Final = 0.99
 """Share of the best bucket's items a second at which a smaller one is taken: the items in it wait less."""
 
 
@@ -47,21 +50,21 @@ class BatchPlan:
         self.buckets: Final = tuple(buckets)
         costs = costs_s or {bucket: bucket * 0.001 for bucket in self.buckets}
         self._seconds = tuple(costs[bucket] + BATCH_OVERHEAD_S for bucket in self.buckets)
-        self._sizes = [0, *(self._best(waiting) for waiting in range(1, self.buckets[-1] + 1))]
+        self._sizes = [0, *(self._best(waiting) for waiting in range(1, self.buckets[-1] + 2))]
         self.most: Final = self._sizes[-1]
         """The size that is taken however many wait."""
 
     def _best(self, waiting: int) -> int:
-        ways = [
-            (min(bucket, waiting) / seconds, min(bucket, waiting))
-            for bucket, seconds in zip(self.buckets, self._seconds, strict=True)
-        ]
+        ways: list[tuple[float, int]] = []
+        for bucket, seconds in zip(self.buckets, self._seconds, strict=True):
+            size = min(bucket, waiting)
+            ways.append((size / (seconds + (RETURN_S if size == waiting else 0.0)), size))
         fastest = max(ways)[0]
         return next(size for rate, size in ways if rate >= fastest * GOOD_ENOUGH)
 
     def size(self, waiting: int) -> int:
         """How many of ``waiting`` items to put into the next batch."""
-        return self._sizes[min(waiting, self.buckets[-1])]
+        return self._sizes[min(waiting, len(self._sizes) - 1)]
 
     def bucket(self, rows: int) -> int:
         """The smallest bucket that holds ``rows``."""

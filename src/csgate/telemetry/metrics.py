@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from csgate.telemetry.histogram import QuickHistogram
+
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -27,21 +29,17 @@ class Metrics:
         self.turns_open = Gauge("csgate_turns_open", "Turns waiting or running", registry=r)
         self.conversations = Gauge("csgate_conversations", "Conversations held", registry=r)
         # Inference, by model
-        self.queue_wait = Histogram(
-            "csgate_inference_queue_seconds", "Wait in the batch queue", ["model"], buckets=_SECONDS, registry=r
+        self.queue_wait = QuickHistogram(
+            "csgate_inference_queue_seconds", "Wait in the batch queue", "model", buckets=_SECONDS, registry=r
         )
-        self.prepare = Histogram(
-            "csgate_inference_prepare_seconds",
-            "Decoding and preparing one item",
-            ["model"],
-            buckets=_SECONDS,
-            registry=r,
+        self.prepare = QuickHistogram(
+            "csgate_inference_prepare_seconds", "Decoding and preparing one item", "model", buckets=_SECONDS, registry=r
         )
         self.run = Histogram(
             "csgate_inference_run_seconds", "One batch on the device", ["model"], buckets=_SECONDS, registry=r
         )
-        self.total = Histogram(
-            "csgate_inference_total_seconds", "From submission to result", ["model"], buckets=_SECONDS, registry=r
+        self.total = QuickHistogram(
+            "csgate_inference_total_seconds", "From submission to result", "model", buckets=_SECONDS, registry=r
         )
         self.batch_size = Histogram(
             "csgate_inference_batch_size", "Items a batch", ["model"], buckets=_SIZES, registry=r
