@@ -14,7 +14,7 @@ import trio
 
 from csgate import _fast
 from csgate.config import MIB, LimitSettings
-from csgate.errors import CloseCode
+from csgate.errors import CloseCode, CsgateError
 from csgate.gateway.listener import Listener, Upgrade
 from csgate.gateway.websocket import (
     ReceiveBudget,
@@ -24,6 +24,7 @@ from csgate.gateway.websocket import (
     WebSocketSettings,
     serve_websocket,
 )
+from csgate.protocol import Message, decode_text
 from csgate.telemetry import Telemetry, open_logger
 
 LIMITS = LimitSettings(
@@ -37,19 +38,11 @@ LIMITS = LimitSettings(
 )
 
 
-class ChatMessage(msgspec.Struct):
-    """``image`` stays the undecoded JSON string, quotes included: a view into the message, no copy."""
-
-    text: str = ""
-    image: msgspec.Raw = msgspec.Raw(b'""')
-
-
 class ChatReply(msgspec.Struct):
     reply: str
     n: int
 
 
-_decode_chat = msgspec.json.Decoder(ChatMessage).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,15 +61,15 @@ async def echo(ws: WebSocket) -> None:
 
 
 def answer_chat(data: bytearray | memoryview) -> bytes:
-    """The reply to one chat message.
+    """The reply to one chat message, decoded as the gateway decodes it.
 
     Raises:
-        msgspec.DecodeError, ValueError: it is not one.
+        CsgateError, Base64Error: it is not one.
     """
-    message = _decode_chat(data)
-    picture = memoryview(message.image)[1:-1]
-    decoded = bytearray(_fast.base64_decoded_size(picture))
-    return _encode(ChatReply(message.text, _fast.base64_decode(picture, decoded)))
+    message = decode_text(data, simple=True, max_depth=LIMITS.max_json_depth, max_text_chars=LIMITS.max_text_chars)
+    assert isinstance(message, Message)
+    size = len(_fast.base64_bytes(message.picture.data)) if message.picture is not None else 0
+    return _encode(ChatReply(message.text or "", size))
 
 
 async def chat(ws: WebSocket) -> None:
@@ -88,7 +81,7 @@ async def chat(ws: WebSocket) -> None:
             continue
         try:
             ws.send_text(answer_chat(message.data))
-        except (msgspec.MsgspecError, ValueError):
+        except (CsgateError, _fast.Base64Error):
             ws.send_text(b'{"error":"bad_message"}')
         if ws.backlog:
             await ws.drain()

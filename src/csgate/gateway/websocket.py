@@ -161,6 +161,7 @@ class WebSocket:
     async def _write(self) -> None:
         if not await self._outbound.run(self._settings.send_s):
             self._connection.end_of_stream()
+            self._closing()
             self._transport.interrupt()
 
     async def _beat(self, connection_scope: trio.CancelScope) -> None:
@@ -271,6 +272,7 @@ class WebSocket:
 
     def _release(self) -> CloseInfo:
         self._connection.end_of_stream()
+        self._outbound.abandon()
         self._transport.detach()
         assert self._connection.close_info is not None
         return self._connection.close_info

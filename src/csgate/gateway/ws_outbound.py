@@ -98,6 +98,10 @@ class Outbound:
                 self._eased = None
         return False
 
+    def abandon(self) -> None:
+        """Drops everything, now and from now on: the stream is gone."""
+        self._break()
+
     def _queue(self, frame: Sendable) -> None:
         if self._frames is None:
             self._frames = deque()

@@ -88,9 +88,14 @@ class Assembly:
         """
         if self._utf8 is not None and not self._utf8.complete:
             raise InvalidPayload("text ends inside a character")
-        data = self._buffer if self.size == len(self._buffer) else self._view[: self.size]
+        buffer, size = self._buffer, self.size
         self.release()
-        return TextMessage(data) if self._text else BinaryMessage(data)
+        if size < len(buffer):
+            try:
+                del buffer[size:]
+            except BufferError:  # a view that `tail` gave out still lives
+                buffer = buffer[:size]
+        return TextMessage(buffer) if self._text else BinaryMessage(buffer)
 
     def release(self) -> None:
         """Gives the reserved bytes back and forgets the buffer."""
