@@ -15,18 +15,20 @@ from csgate.inference.repository import Model, load_model
 from csgate.inference.results import Vector
 from csgate.inference.runner import open_runner
 from csgate.inference.tasks import (
+    BEST_BYTES,
     FusionLane,
     PictureJob,
     PictureLane,
     Seen,
     TensorJob,
     TextLane,
+    best_tags,
+    name_tags,
     picture_key,
     rank_intents,
     read_sentiment,
     softmax,
     text_key,
-    top_tags,
 )
 from csgate.inference.texts import TextEncoder
 from csgate.telemetry import open_logger
@@ -50,6 +52,7 @@ def picture_lane(model: Model, cache: ResultCache[Seen] | None = None) -> Pictur
         model_sha256="m",
         cache=ResultCache(10, 10_000) if cache is None else cache,
         max_pixels=1000,
+        top=2,
     )
 
 
@@ -63,13 +66,14 @@ def test_a_picture_becomes_a_row_and_its_result_is_kept(tmp_path: Path) -> None:
     assert lane.prepare(0, PictureJob(picture, None)) is None
     lane.run(1, 1)
     [seen] = lane.results(1)
-    assert np.allclose(seen.scores, [0, 1, 0])
+    assert isinstance(seen, Seen)
+    assert seen.best == ((1, pytest.approx(1.0)), (0, 0.0))
     assert seen.vector is not None
     assert np.allclose(seen.vector, [0, 2, 0])
     assert (seen.width, seen.height, seen.format, seen.animated) == (16, 16, "png", False)
-    assert not seen.scores.flags.writeable
-    assert seen.scores.base is None
-    assert seen.nbytes == 24
+    assert not seen.vector.flags.writeable
+    assert seen.vector.base is None
+    assert seen.nbytes == 2 * BEST_BYTES + 12
     assert cache.get(picture_key("m", picture)) is seen
     assert lane.prepare(0, PictureJob(picture, None)) is seen
     assert lane.prepare(0, PictureJob(picture, picture_key("m", picture))) is seen
@@ -80,11 +84,24 @@ def test_a_ready_row_is_taken_as_it_is_and_never_cached(tmp_path: Path) -> None:
     lane = picture_lane(load_model(write_tagger(tmp_path, output={"name": "tag_scores"})), cache)
     assert lane.prepare(0, TensorJob(np.full((3, SIZE, SIZE), 0.5, np.float32))) is None
     lane.run(1, 1)
-    [seen] = lane.results(1)
-    assert np.allclose(seen.scores, 0.5)
-    assert seen.vector is None
-    assert seen.nbytes == 12
+    [scores] = lane.results(1)
+    assert isinstance(scores, np.ndarray)
+    assert np.allclose(scores, 0.5)
+    assert not scores.flags.writeable
     assert len(cache) == 0
+    picture = Picture(picture_file(), "binary")
+    lane.prepare(0, PictureJob(picture, None))
+    lane.run(1, 1)
+    [seen] = lane.results(1)
+    assert isinstance(seen, Seen)
+    assert seen.vector is None
+    assert seen.nbytes == 2 * BEST_BYTES
+
+
+def test_a_ready_row_of_another_shape_is_refused(tmp_path: Path) -> None:
+    lane = picture_lane(load_model(write_tagger(tmp_path)))
+    with pytest.raises(Internal):
+        lane.prepare(0, TensorJob(np.zeros((3, SIZE, 1), np.float32)))
 
 
 def test_results_outlive_the_next_run(tmp_path: Path) -> None:
@@ -94,7 +111,8 @@ def test_results_outlive_the_next_run(tmp_path: Path) -> None:
     [first] = lane.results(1)
     lane.prepare(0, TensorJob(np.ones((3, SIZE, SIZE), np.float32)))
     lane.run(1, 1)
-    assert np.allclose(first.scores, 0)
+    assert isinstance(first, np.ndarray)
+    assert np.allclose(first, 0)
 
 
 def test_normalising_is_the_manifests(tmp_path: Path) -> None:
@@ -102,7 +120,7 @@ def test_normalising_is_the_manifests(tmp_path: Path) -> None:
     lane = picture_lane(load_model(write_tagger(tmp_path, input=entry)))
     lane.prepare(0, PictureJob(Picture(picture_file((255, 255, 255)), "binary"), None))
     lane.run(1, 1)
-    assert np.allclose(lane.results(1)[0].scores, [1, 2, 4])
+    assert np.allclose(lane._bindings.outputs["tag_scores"][0], [1, 2, 4])
 
 
 def test_keys_tell_models_encodings_and_tenants_apart() -> None:
@@ -200,7 +218,8 @@ def test_sentiment_reads_labels_in_any_order() -> None:
 
 
 def test_the_best_tags_come_first_and_scores_stay_in_bounds() -> None:
-    tags = top_tags(vector(0.2, 1.5, -0.5, 0.9), ("a", "b", "c", "d"), ("A", "B", "C", "D"), 3)
+    best = best_tags(vector(0.2, 1.5, -0.5, 0.9), 3)
+    assert best == ((1, 1.0), (3, pytest.approx(0.9)), (0, pytest.approx(0.2)))
+    tags = name_tags(best, ("a", "b", "c", "d"), ("A", "B", "C", "D"))
     assert [(tag.name, tag.label) for tag in tags] == [("b", "B"), ("d", "D"), ("a", "A")]
-    assert tags[0].score == 1.0
-    assert [tag.score for tag in top_tags(vector(0.2, -0.5), ("a", "b"), ("a", "b"), 9)] == [pytest.approx(0.2), 0.0]
+    assert best_tags(vector(0.2, -0.5), 9) == ((0, pytest.approx(0.2)), (1, 0.0))

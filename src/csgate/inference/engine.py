@@ -30,12 +30,12 @@ from csgate.inference.tasks import (
     PictureJob,
     Seen,
     TensorJob,
+    name_tags,
     picture_key,
     rank_intents,
     read_sentiment,
     softmax,
     text_key,
-    top_tags,
 )
 from csgate.telemetry import Telemetry
 
@@ -91,7 +91,6 @@ class Engine:
         self._stations = stations
         self._pictures = pictures
         self._texts = texts
-        self._top = settings.top_tags
         models = {task: station.info() for task, station in stations.items()}
         first = next(iter(models.values()), None)
         self.info: Final = EngineInfo(
@@ -194,7 +193,7 @@ class Engine:
         (station.misses if timing.batch else station.hits).inc()
         labels = station.model.labels
         return PictureResult(
-            tags=top_tags(seen.scores, labels.names, labels.shown(language), self._top),
+            tags=name_tags(seen.best, labels.names, labels.shown(language)),
             vector=seen.vector,
             width=seen.width,
             height=seen.height,
@@ -214,10 +213,10 @@ class Engine:
     ) -> tuple[Vector, Timing]:
         """Tag scores, float32[T], of a row that is prepared already (the tagger's input row shape and dtype)."""
         station = self._station("tagger")
-        seen, timing = await station.batcher.submit(
+        scores: tuple[Vector, Timing] = await station.batcher.submit(
             TensorJob(row), principal=principal, priority=priority, deadline=deadline
         )
-        return seen.scores, timing
+        return scores
 
     def _station(self, task: TaskName) -> Station:
         station = self._stations.get(task)

@@ -77,6 +77,7 @@ def _lane_maker(
             model_sha256=runner.sha256,
             cache=pictures,
             max_pixels=settings.max_pixels,
+            top=settings.top_tags,
         )
     assert manifest.tokenizer is not None
     assert model.tokenizer is not None

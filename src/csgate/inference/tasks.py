@@ -1,7 +1,6 @@
 """What each task does with a batch row: the lanes that ``batcher`` drives, and the arithmetic after a run."""
 
 import hashlib
-from itertools import repeat
 from typing import Final, cast
 
 import msgspec
@@ -20,11 +19,14 @@ from csgate.inference.texts import TextEncoder
 HASHED_ON_LOOP_BYTES: Final = 64 * 1024
 """Up to this size a picture is hashed where it arrives (about 40 microseconds); above it, in a worker thread."""
 
+BEST_BYTES: Final = 112
+"""A tuple of an index and a score."""
+
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the tagger found in a picture: ``scores`` float32[T], ``vector`` float32[F]; both read-only, not views."""
+    """What the tagger found in a picture: the ``best`` (tag index, score) first to last, and ``vector`` float32[F]."""
 
-    scores: Vector
+    best: tuple[tuple[int, float], ...]
     vector: Vector | None
     width: int
     height: int
@@ -33,7 +35,8 @@ class Seen(msgspec.Struct, frozen=True):
 
     @property
     def nbytes(self) -> int:
-        return self.scores.nbytes + (self.vector.nbytes if self.vector is not None else 0)
+        """About what it takes in memory."""
+        return BEST_BYTES * len(self.best) + (self.vector.nbytes if self.vector is not None else 0)
 
 
 class PictureJob(msgspec.Struct, frozen=True):
@@ -64,7 +67,10 @@ def text_key(model_sha256: str, share: str, text: str) -> bytes:
 
 
 class PictureLane:
-    """Pictures (or ready rows) through a tagger: ``Lane[PictureJob | TensorJob, Seen]``."""
+    """Pictures through a tagger, or rows that are ready: ``Lane[PictureJob | TensorJob, Seen | Vector]``.
+
+    A picture's result is what was ``Seen``, kept in the cache; a ready row's is its scores, float32[T].
+    """
 
     def __init__(
         self,
@@ -75,8 +81,9 @@ class PictureLane:
         model_sha256: str,
         cache: ResultCache[Seen],
         max_pixels: int,
+        top: int,
     ) -> None:
-        """``outputs``: the names of the scores and of the feature vector."""
+        """``outputs``: the names of the scores and of the feature vector; ``top``: how many tags are kept."""
         self._bindings = bindings
         self._entry = entry
         self._rows = bindings.inputs()[entry.name]
@@ -85,14 +92,15 @@ class PictureLane:
         self._sha256 = model_sha256
         self._cache = cache
         self._max_pixels = max_pixels
-        self._notes: dict[int, tuple[int, int, Format, bool]] = {}
-        self._keys: dict[int, bytes | None] = {}
+        self._top = top
+        self._pictures: list[tuple[bytes, int, int, Format, bool] | None] = [None] * len(self._rows)
 
     def prepare(self, row: int, payload: PictureJob | TensorJob) -> Seen | None:
         if isinstance(payload, TensorJob):
+            if payload.row.shape != self._rows.shape[1:]:
+                raise Internal(f"a ready row has shape {payload.row.shape}, the model takes {self._rows.shape[1:]}")
             self._rows[row] = payload.row
-            self._notes[row] = (0, 0, "png", False)
-            self._keys[row] = None
+            self._pictures[row] = None
             return None
         # Looked up here as well: above the size hashed on arrival, and because an equal one may have run meanwhile.
         key = payload.key or picture_key(self._sha256, payload.picture)
@@ -113,27 +121,26 @@ class PictureLane:
             fill=entry.background,
             alpha=decoded.alpha,
         )
-        self._notes[row] = (decoded.width, decoded.height, decoded.format, decoded.animated)
-        self._keys[row] = key
+        # Not the pixels: they are done with, and may be large.
+        self._pictures[row] = key, decoded.width, decoded.height, decoded.format, decoded.animated
         return None
 
     def run(self, rows: int, bucket: int) -> None:
         self._bindings.run(bucket)
 
-    def results(self, rows: int) -> list[Seen]:
+    def results(self, rows: int) -> list[Seen | Vector]:
         scores = _kept(self._scores[:rows])
-        vectors = repeat(None) if self._vectors is None else _kept(self._vectors[:rows])
-        found: list[Seen] = []
-        for row, (score, vector) in enumerate(zip(scores, vectors, strict=False)):
-            key = self._keys[row]
-            if key is None:
-                found.append(Seen(score, vector, *self._notes[row]))
-            else:
-                # Copied once more: a cached view would keep the whole batch.
-                seen = Seen(_kept(score), None if vector is None else _kept(vector), *self._notes[row])
-                self._cache.put(key, seen, seen.nbytes)
-                found.append(seen)
-        return found
+        return [self._result(row, score) for row, score in enumerate(scores)]
+
+    def _result(self, row: int, scores: Vector) -> Seen | Vector:
+        picture = self._pictures[row]
+        if picture is None:
+            return scores
+        key, width, height, format, animated = picture
+        vector = None if self._vectors is None else _kept(self._vectors[row])
+        seen = Seen(best_tags(scores, self._top), vector, width, height, format, animated)
+        self._cache.put(key, seen, seen.nbytes)
+        return seen
 
 
 class TextLane:
@@ -222,12 +229,17 @@ def read_sentiment(probabilities: Vector, names: tuple[str, ...]) -> Sentiment:
     return Sentiment(cast(SentimentLabel, label), by_name["positive"] - by_name["negative"])
 
 
-def top_tags(scores: Vector, names: tuple[str, ...], shown: tuple[str, ...], count: int) -> tuple[Tag, ...]:
-    """The ``count`` best tags, the best first; scores are cut to [0, 1]."""
-    count = min(count, len(names))
+def best_tags(scores: Vector, count: int) -> tuple[tuple[int, float], ...]:
+    """Index and score of the ``count`` best tags, the best first; scores are cut to [0, 1]."""
+    count = min(count, len(scores))
     best = np.argpartition(-scores, count - 1)[:count]
-    order = best[np.argsort(-scores[best], kind="stable")].tolist()
-    return tuple(Tag(names[i], shown[i], min(1.0, max(0.0, float(scores[i])))) for i in order)
+    order = best[np.argsort(-scores[best], kind="stable")]
+    return tuple(zip(order.tolist(), scores[order].clip(0.0, 1.0).tolist(), strict=True))
+
+
+def name_tags(best: tuple[tuple[int, float], ...], names: tuple[str, ...], shown: tuple[str, ...]) -> tuple[Tag, ...]:
+    """The tags by stable name, and by the label to show."""
+    return tuple(Tag(names[index], shown[index], score) for index, score in best)
 
 
 def _kept(values: Array) -> Vector:
