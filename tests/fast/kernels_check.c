@@ -218,6 +218,18 @@ static void check_prepare(csgate_simd level, unsigned rounds) {
             p.box[2] = left + (1 + draw(1000)) / 1000.0 * (p.width - left);
             p.box[3] = upper + (1 + draw(1000)) / 1000.0 * (p.height - upper);
         }
+        if (round % 5 == 0) { /* neither axis is resampled */
+            p.width = p.width > 60 ? 60 : p.width;
+            p.window[2] = 1 + draw(p.width);
+            p.window[3] = 1 + draw(p.height);
+            p.tensor.width = p.window[2] + draw(3);
+            p.tensor.height = p.window[3] + draw(3);
+            p.window[0] = p.window[1] = 0;
+            p.box[0] = draw(p.width - p.window[2] + 1);
+            p.box[1] = draw(p.height - p.window[3] + 1);
+            p.box[2] = p.box[0] + p.window[2];
+            p.box[3] = p.box[1] + p.window[3];
+        }
         for (unsigned c = 0; c < 3; c++) {
             p.fill[c] = (uint8_t)draw(256);
             p.tensor.mul[c] = (1 + draw(1000)) / 4000.0;

@@ -20,6 +20,12 @@ typedef struct {
 void csgate_emit_row(csgate_simd level, const csgate_tensor *tensor, uint32_t y, uint32_t x, uint32_t n,
                      const int32_t *levels, uint64_t stride);
 
+/* The short way for a picture that is not resized, where there is one: the same pixels straight from a source row of
+ * `channels` (3 or 4) bytes, with CSGATE_ROW_SLACK readable bytes behind it. */
+int csgate_emits_pixels(csgate_simd level, const csgate_tensor *tensor);
+void csgate_emit_pixels(csgate_simd level, const csgate_tensor *tensor, uint32_t y, uint32_t x, uint32_t n,
+                        const uint8_t *row, uint32_t channels);
+
 /* Writes one colour to the same pixels. */
 void csgate_emit_fill(const csgate_tensor *tensor, uint32_t y, uint32_t x, uint32_t n, const uint8_t fill[3]);
 
