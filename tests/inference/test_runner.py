@@ -2,6 +2,7 @@
 
 import builtins
 import ctypes
+import gc
 import io
 import json
 from pathlib import Path
@@ -170,9 +171,13 @@ def test_page_locking_is_tried_on_every_buffer(tmp_path: Path, pins: bool) -> No
 
 
 @pytest.mark.parametrize(("status", "locked"), [(0, True), (2, False)])
-def test_page_lock_asks_the_cuda_library(monkeypatch: pytest.MonkeyPatch, status: int, locked: bool) -> None:
+def test_page_lock_asks_the_cuda_library_for_as_long_as_the_array_lives(
+    monkeypatch: pytest.MonkeyPatch, status: int, locked: bool
+) -> None:
     array = np.zeros(16, np.float32)
+    address, size = array.ctypes.data, array.nbytes
     asked: list[tuple[int | None, int, int]] = []
+    released: list[int | None] = []
 
     def register(pointer: Any, size: Any, flags: Any) -> int:
         asked.append((pointer.value, size.value, flags.value))
@@ -181,11 +186,17 @@ def test_page_lock_asks_the_cuda_library(monkeypatch: pytest.MonkeyPatch, status
     def load(name: str) -> Any:
         if name != "libcudart.so.12":
             raise OSError(name)
-        return SimpleNamespace(cudaHostRegister=register)
+        return SimpleNamespace(
+            cudaHostRegister=register, cudaHostUnregister=lambda pointer: released.append(pointer.value)
+        )
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     assert page_lock(array) is locked
-    assert asked == [(array.ctypes.data, array.nbytes, 0)]
+    assert asked == [(address, size, 0)]
+    assert released == []
+    del array
+    gc.collect()
+    assert released == ([address] if locked else [])
 
 
 def test_page_lock_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ over (from page-locked memory where the driver gives it), and outputs come back 
 """
 
 import ctypes
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -226,16 +227,22 @@ def open_runner(model: Model, settings: InferenceSettings, log: Logger, runtime:
 
 
 def page_lock(array: Array) -> bool:
-    """Page-locks ``array`` for the GPU's copy engine, for as long as the process lives; False where that fails.
+    """Page-locks ``array`` (which owns its memory) for the GPU's copy engine while it lives; False where that fails.
 
     Without it copies still work, through the driver's own staging buffer.
     """
     for name in ("libcudart.so.13", "libcudart.so.12", "cudart64_13.dll", "cudart64_12.dll"):
         try:
-            register = ctypes.CDLL(name).cudaHostRegister
+            library = ctypes.CDLL(name)
+            register, unregister = library.cudaHostRegister, library.cudaHostUnregister
         except (OSError, AttributeError):
             continue
-        return bool(register(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), ctypes.c_uint(0)) == 0)
+        pointer = ctypes.c_void_p(array.ctypes.data)
+        if register(pointer, ctypes.c_size_t(array.nbytes), ctypes.c_uint(0)):
+            return False
+        # Memory that is freed while it is registered would be copied from its old pages when its address comes again.
+        weakref.finalize(array, unregister, pointer)
+        return True
     return False
 
 
