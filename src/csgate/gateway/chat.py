@@ -47,7 +47,7 @@ BAD_MESSAGES_BURST: Final = 1_000
 
 
 class Live:
-    """The open chat connections of a node."""
+    """The chat connections of a node, until their close handshakes are over."""
 
     __slots__ = ("_chats", "_gone")
 
@@ -119,21 +119,21 @@ class Chat:
         metrics = self.s.telemetry.metrics
         metrics.connections.inc()
         metrics.connections_total.inc()
-        self.s.live.add(self)
+        log = self.s.telemetry.log
+        log.info("connected", address=self._upgrade.address, mode="simple" if self.simple else "v1")
         try:
             await self._converse()
         except WebSocketClosed:
             pass  # how every conversation ends
         except Exception as error:  # the one broad net of a connection
-            if not isinstance(error, CsgateError):
+            if isinstance(error, CsgateError):
+                self.refuse(error)
+            else:
                 ref = secrets.token_hex(6)
                 self.s.telemetry.log.error("connection_failed", ref=ref, exc_info=error)
-                error = Internal(str(error))
-            if not self.ws.closed:
-                self.tell(error)
-                self.ws.close(error.close_code or CloseCode.INTERNAL_ERROR)
+                self.refuse(Internal(), ref=ref)
         finally:
-            self.s.live.discard(self)
+            log.info("disconnected", code=self.ws.closed.code if self.ws.closed else None)
             metrics.connections.dec()
             if self.principal is not None:
                 self.s.places.release_principal(self.principal.owner)
@@ -163,21 +163,24 @@ class Chat:
         return await self.s.auth.verify(credentials.value, now=self.s.now())
 
     def admit(self, principal: Principal) -> None:
-        """Counts this connection for ``principal``.
+        """Counts this connection for ``principal``, and no longer for whoever it was counted for.
 
         Raises:
             Overloaded: it has as many connections as it may.
         """
-        self.s.places.take_principal(principal.owner)
+        if self.principal is None or self.principal.owner != principal.owner:
+            self.s.places.take_principal(principal.owner)
+            if self.principal is not None:
+                self.s.places.release_principal(self.principal.owner)
         self.principal = principal
         structlog.contextvars.bind_contextvars(subject=principal.subject)
 
-    def refuse(self, error: CsgateError, close_code: CloseCode | None = None) -> None:
-        """Tells the peer why and closes."""
-        self.tell(error)
+    def refuse(self, error: CsgateError, close_code: CloseCode | None = None, *, ref: str | None = None) -> None:
+        """Tells the peer why and closes: with ``close_code``, or the one that goes with the error."""
+        self.tell(error, ref=ref)
         if close_code is None:
-            close_code = CloseCode.TRY_AGAIN_LATER if isinstance(error, Overloaded) else error.close_code
-        self.ws.close(close_code or CloseCode.POLICY_VIOLATION)
+            close_code = error.close_code or _close_code(error)
+        self.ws.close(close_code)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -227,9 +230,12 @@ class Chat:
         if wait is not None:
             raise RateLimited(retry_after=round(wait, 3))
 
-    def tell(self, error: CsgateError, message_id: str | None = None) -> None:
-        """Reports ``error`` to the peer: code, safe sentence, reference to the log line."""
-        ref = secrets.token_hex(6)
+    def tell(self, error: CsgateError, message_id: str | None = None, *, ref: str | None = None) -> None:
+        """Reports ``error`` to the peer: code, safe sentence, reference to the log line.
+
+        A peer that goes on and on sending what is refused is closed with 4503.
+        """
+        ref = ref or secrets.token_hex(6)
         log = self.s.telemetry.log
         self.s.telemetry.metrics.errors.labels(error.code).inc()
         (log.info if isinstance(error, PeerError | Overloaded) else log.warning)(
@@ -238,7 +244,7 @@ class Chat:
         self.send_error(error_event(error, ref, id=message_id, language=self.language))
         if (
             isinstance(error, PeerError)
-            and not isinstance(error, RateLimited | Unauthorized)
+            and not isinstance(error, Unauthorized)
             and self.s.misuse.allow(self.id) is not None
         ):
             self.ws.close(CloseCode.ABUSE, "too many bad messages")
@@ -247,7 +253,7 @@ class Chat:
         raise NotImplementedError
 
 
-def origin_allowed(origin: str | None, host: str | None, allowed: Sequence[str]) -> bool:
+def origin_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> bool:
     """Whether a browser's page may connect (RFC 6455 section 10.2).
 
     No ``Origin`` means no browser: authentication decides. Without a list, the page must come from the host it connects
@@ -257,4 +263,13 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Sequence[str])
         return True
     if allowed:
         return origin.lower().rstrip("/") in {entry.lower().rstrip("/") for entry in allowed}
-    return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+    try:
+        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # "http://[", say
+        return False
+
+
+def _close_code(error: CsgateError) -> CloseCode:
+    if isinstance(error, Overloaded):
+        return CloseCode.TRY_AGAIN_LATER
+    return CloseCode.POLICY_VIOLATION if isinstance(error, PeerError) else CloseCode.INTERNAL_ERROR
