@@ -356,7 +356,9 @@ def _open_session(ort: Any, model: Model, precision: Precision, settings: Infere
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     providers: list[Any] = [CPU_PROVIDER]
-    if device == "cuda":
+    if device == "cpu":
+        options.log_severity_level = 3  # its warnings are about graphs, not about what an operator could mend
+    else:
         providers.insert(0, (CUDA_PROVIDER, {"device_id": str(settings.device_id)}))
     graph = model.graph_bytes(precision)
     try:
