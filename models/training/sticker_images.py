@@ -1,0 +1,220 @@
+"""Emoji artwork as arrays, and the ways a sticker gets spoiled before it reaches us.
+
+The artwork of four vendors is trained on; OpenMoji is only ever measured on. Pictures are drawn by the vendors at
+64 px with an alpha channel; a training batch is composed from them anew each time: moved, turned, outlined,
+recoloured, put on another background, blurred and compressed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (the name that torch's own documentation uses)
+from PIL import Image
+
+TRAIN_VENDORS: Final = ("google", "twitter", "fluent_flat", "fluent_modern")
+TEST_VENDOR: Final = "openmoji"
+SOURCE_PX: Final = 64
+INPUT_PX: Final = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Emoji:
+    """One emoji: its characters, the stem of its picture files, and what CLDR and emojilib say about it."""
+
+    characters: str
+    stem: str
+    name: str
+    name_zh: str
+    category: str
+    keywords: tuple[str, ...]
+    keywords_zh: tuple[str, ...]
+    library_words: tuple[str, ...]
+
+
+def read_emoji(data: Path) -> list[Emoji]:
+    """Read the emoji that Noto, Twemoji and OpenMoji all draw, in the order of the items file."""
+    folder = data / "emoji_images_64px"
+    with zipfile.ZipFile(folder / f"{TEST_VENDOR}.zip") as pictures:
+        drawn = {Path(name).stem for name in pictures.namelist()}
+    items = json.loads((folder / "emoji_items.json").read_text())
+    return [
+        Emoji(
+            characters=item["c"],
+            stem=item["u"].lower(),
+            name=item["name"],
+            name_zh=item["zhname"],
+            category=item["cat"],
+            keywords=tuple(item["en"]),
+            keywords_zh=tuple(item["zh"]),
+            library_words=tuple(item["lib"]),
+        )
+        for item in items
+        if item["u"].lower() in drawn
+    ]
+
+
+def read_pictures(data: Path, vendor: str, emoji: list[Emoji]) -> tuple[np.ndarray, np.ndarray]:
+    """Read one vendor's pictures.
+
+    Returns:
+        (indices int64[N] into `emoji`, pictures uint8[N, 4, 64, 64] RGBA); emoji that the vendor does not draw are absent.
+    """
+    indices, pictures = [], []
+    with zipfile.ZipFile(data / "emoji_images_64px" / f"{vendor}.zip") as archive:
+        names = {Path(name).stem: name for name in archive.namelist()}
+        for index, one in enumerate(emoji):
+            if one.stem in names:
+                with Image.open(io.BytesIO(archive.read(names[one.stem]))) as picture:
+                    pictures.append(np.asarray(picture.convert("RGBA")).transpose(2, 0, 1))
+                indices.append(index)
+    return np.array(indices), np.stack(pictures)
+
+
+def _backgrounds(count: int, px: int, generator: torch.Generator) -> torch.Tensor:
+    """float32[count, 3, px, px] in 0..1: white, one colour, dark, gradients, and smooth noise like an unsharp photo."""
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    flat = rand(count, 3, 1, 1)
+    kind = rand(count)
+    flat[kind < 0.45] = 1.0
+    dark = (kind >= 0.45) & (kind < 0.6)
+    flat[dark] *= 0.2
+    result = flat.expand(count, 3, px, px).clone()
+    gradient = (kind >= 0.7) & (kind < 0.8)
+    noise = kind >= 0.8
+    corners = rand(int(gradient.sum()), 3, 2, 2)
+    result[gradient] = F.interpolate(corners, size=(px, px), mode="bilinear", align_corners=True)
+    for cells, weight in ((5, 0.6), (16, 0.3), (px, 0.1)):
+        layer = F.interpolate(rand(int(noise.sum()), 3, cells, cells), size=(px, px), mode="bilinear")
+        result[noise] = result[noise] * (1 - weight) + layer * weight
+    return result
+
+
+def _outline(premultiplied: torch.Tensor, chosen: torch.Tensor, dark: torch.Tensor) -> torch.Tensor:
+    """Draw a border of two or three pixels, dark or white, around what is opaque, as die-cut stickers have it."""
+    alpha = premultiplied[:, 3:]
+    grown = F.max_pool2d(alpha, 5, stride=1, padding=2)
+    border = (grown - alpha).clamp(0, 1) * chosen[:, None, None, None]
+    shade = torch.where(dark, 0.05, 1.0)[:, None, None, None]
+    return torch.cat([premultiplied[:, :3] + border * shade, alpha + border], dim=1)
+
+
+def _draw_inner_edges(colour: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+    """Darken where the colour changes abruptly: the same drawing as one with pen lines."""
+    grey = colour.mean(1, keepdim=True)
+    low = -F.max_pool2d(-grey, 3, stride=1, padding=1)
+    high = F.max_pool2d(grey, 3, stride=1, padding=1)
+    edge = ((high - low) * 2.5 - 0.25).clamp(0, 1)
+    return colour * (1 - edge * strength[:, None, None, None])
+
+
+def _dct_basis() -> torch.Tensor:
+    k = torch.arange(8.0)
+    basis = torch.cos((2 * k[None, :] + 1) * k[:, None] * torch.pi / 16) * 0.5
+    basis[0] *= 0.5**0.5
+    return basis
+
+
+_DCT: Final = _dct_basis()
+
+
+def _compress(colour: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """Quantize 8 x 8 blocks of cosine coefficients, as JPEG does; `step` float32[N], coarser for higher frequencies."""
+    count, channels, height, width = colour.shape
+    blocks = colour.reshape(count, channels, height // 8, 8, width // 8, 8).permute(0, 1, 2, 4, 3, 5)
+    coefficients = _DCT @ blocks @ _DCT.T
+    frequency = 1 + torch.arange(8.0)[:, None] + torch.arange(8.0)[None, :]
+    quantum = step[:, None, None, None, None, None] * frequency
+    rounded = torch.round(coefficients / quantum) * quantum
+    blocks = _DCT.T @ rounded @ _DCT
+    return blocks.permute(0, 1, 2, 4, 3, 5).reshape(count, channels, height, width)
+
+
+def _recolour(colour: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Change brightness, contrast, saturation and the balance of colours, each picture its own way."""
+    count = colour.shape[0]
+
+    def around_one(spread: float, *shape: int) -> torch.Tensor:
+        return 1 + (torch.rand(*shape, generator=generator) * 2 - 1) * spread
+
+    grey = colour.mean(1, keepdim=True)
+    saturation = around_one(0.5, count, 1, 1, 1)
+    saturation[torch.rand(count, generator=generator) < 0.06] = 0
+    colour = grey + (colour - grey) * saturation
+    colour = colour * around_one(0.15, count, 3, 1, 1) * around_one(0.2, count, 1, 1, 1)
+    middle = colour.mean((1, 2, 3), keepdim=True)
+    return (middle + (colour - middle) * around_one(0.3, count, 1, 1, 1)).clamp(0, 1)
+
+
+def spoil(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Compose a training batch from artwork.
+
+    Args:
+        pictures: uint8[N, 4, 64, 64], RGBA.
+        generator: the only source of chance.
+
+    Returns:
+        float32[N, 3, 48, 48] in -1..1.
+    """
+    count = pictures.shape[0]
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    rgba = pictures.float() / 255
+    colour = _draw_inner_edges(rgba[:, :3], (rand(count) < 0.35) * rand(count))
+    flat = torch.cat([_recolour(colour, generator) * rgba[:, 3:], rgba[:, 3:]], dim=1)
+    flat = _outline(flat, rand(count) < 0.35, rand(count) < 0.6)
+    angle = (rand(count) * 2 - 1) * 0.3 * (rand(count) < 0.7)
+    zoom = torch.exp(rand(count) * 0.7 - 0.12)
+    stretch = torch.exp((rand(count) * 2 - 1) * 0.12)
+    shift = (rand(count, 2) * 2 - 1) * 0.18
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    matrix = torch.stack(
+        [
+            torch.stack([cosine * zoom * stretch, -sine * zoom, shift[:, 0] * zoom], 1),
+            torch.stack([sine * zoom, cosine * zoom / stretch, shift[:, 1] * zoom], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(matrix, [count, 4, INPUT_PX, INPUT_PX], align_corners=False)
+    moved = F.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    alpha = moved[:, 3:].clamp(0, 1)
+    composed = moved[:, :3] + (1 - alpha) * _backgrounds(count, INPUT_PX, generator)
+    blurred = F.interpolate(F.avg_pool2d(composed, 2), size=(INPUT_PX, INPUT_PX), mode="bilinear")
+    composed = torch.where((rand(count) < 0.15)[:, None, None, None], blurred, composed)
+    chosen = rand(count) < 0.25
+    if bool(chosen.any()):
+        composed[chosen] = _compress(composed[chosen], 0.01 + 0.05 * rand(int(chosen.sum())))
+    composed = composed + torch.randn(composed.shape, generator=generator) * 0.03 * rand(count)[:, None, None, None]
+    return composed.clamp(0, 1) * 2 - 1
+
+
+def present(pictures: np.ndarray, background: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+    """Compose as the server does for a plain sticker: on one background, shrunk by area to 48 px, in -1..1.
+
+    Args:
+        pictures: uint8[N, 4, H, W], RGBA.
+        background: red, green, blue, 0..255.
+
+    Returns:
+        float32[N, 3, 48, 48]
+    """
+    result = np.empty((len(pictures), 3, INPUT_PX, INPUT_PX), np.float32)
+    for index, picture in enumerate(pictures):
+        source = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)), "RGBA")
+        canvas = Image.new("RGBA", source.size, (*background, 255))
+        canvas.alpha_composite(source)
+        small = canvas.convert("RGB").resize((INPUT_PX, INPUT_PX), Image.Resampling.BOX)
+        result[index] = np.asarray(small, np.float32).transpose(2, 0, 1) / 127.5 - 1
+    return result
