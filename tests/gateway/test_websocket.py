@@ -457,6 +457,45 @@ async def test_a_header_that_stalls(autojump_clock: trio.testing.MockClock) -> N
         assert trio.current_time() == pytest.approx(20, abs=0.01)
 
 
+async def test_a_pong_in_two_pieces_is_no_message_that_begins(autojump_clock: trio.testing.MockClock) -> None:
+    async with serving(echo) as served:
+        assert await served.peer.frame() == (0x89, b"")
+        await served.peer.send(frame(PONG, b"xyz")[:5])
+        await trio.sleep(1)
+        await served.peer.send(frame(PONG, b"xyz")[5:])
+        await trio.sleep(22)
+        await served.peer.send(frame(TEXT, b"slow")[:5])
+        await trio.sleep(15)
+        await served.peer.send(frame(TEXT, b"slow")[5:])
+        assert await served.peer.frame() == (0x81, b"slow")
+
+
+async def test_a_pong_does_not_put_off_what_is_due(autojump_clock: trio.testing.MockClock) -> None:
+    async with serving(wait_reading) as served:
+        assert await served.peer.frame() == (0x89, b"")
+        await trio.sleep(2)
+        await served.peer.send(frame(TEXT, b"x", fin=False))
+        await trio.sleep(1)
+        await served.peer.send(frame(PONG))
+        assert await served.peer.close_code() == 4006
+        assert trio.current_time() == pytest.approx(47, abs=0.01)
+
+
+async def test_a_late_pong_does_not_put_off_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    async def app(ws: WebSocket) -> None:
+        with trio.move_on_after(26):
+            await ws.receive()
+        ws.close(1001)
+
+    async with serving(app, close_s=5.0) as served:
+        assert await served.peer.frame() == (0x89, b"")
+        assert await served.peer.close_code() == 1001
+        await trio.sleep(1)
+        await served.peer.send(frame(PONG))
+        await served.ended()
+    assert trio.current_time() == pytest.approx(31)
+
+
 async def test_a_slow_message_within_its_time(autojump_clock: trio.testing.MockClock) -> None:
     payload = b"x" * 8192 * 60
     sent = frame(TEXT, payload)

@@ -83,9 +83,9 @@ def test_the_close_handshake_has_its_time() -> None:
 
 def test_pings_are_for_silence() -> None:
     beat = Heartbeat(SETTINGS, 0)
-    assert beat.decide(0, reading=True, unfinished=None) == (Beat.WAIT, 20)
+    assert beat.decide(0, reading=True, unfinished=None) == (Beat.WAIT, 25)
     beat.heard_at = 19
-    assert beat.decide(20, reading=True, unfinished=None) == (Beat.WAIT, 40)
+    assert beat.decide(25, reading=True, unfinished=None) == (Beat.WAIT, 44)
     assert beat.decide(40, reading=True, unfinished=None) == (Beat.WAIT, 44)
     assert beat.decide(44, reading=True, unfinished=None) == (Beat.PING, 52)
     assert beat.decide(45, reading=True, unfinished=None) == (Beat.WAIT, 52)
@@ -98,6 +98,10 @@ def test_a_pong_ends_the_wait() -> None:
     beat.heard_at = 26
     assert beat.decide(33, reading=True, unfinished=None) == (Beat.WAIT, 51)
     assert beat.pinged_at is None
+    beat.pinged_at = 51
+    beat.heard_at = 52
+    assert beat.pong() == 77
+    assert beat.pinged_at is None
 
 
 def test_nobody_reads() -> None:
@@ -109,8 +113,8 @@ def test_nobody_reads() -> None:
 
 def test_a_message_has_a_time_by_its_size() -> None:
     beat = Heartbeat(SETTINGS, 0)
-    beat.began_at = 10
-    assert beat.decide(12, reading=True, unfinished=8192 * 100) == (Beat.WAIT, 32)
+    assert beat.begin(10) == 30
+    assert beat.decide(12, reading=True, unfinished=8192 * 100) == (Beat.WAIT, 130)
     assert beat.decide(129, reading=True, unfinished=8192 * 100) == (Beat.WAIT, 130)
     assert beat.decide(130, reading=True, unfinished=8192 * 100)[0] is Beat.STALLED
 

@@ -213,8 +213,10 @@ class WebSocket:
         target = decoder.target()
         if target is None:
             decoder.keep()
-        if heartbeat.began_at is None and decoder.unfinished_bytes is not None:
-            heartbeat.began_at = trio.current_time()
+        if decoder.unfinished_bytes is None:
+            heartbeat.began_at = None
+        elif heartbeat.began_at is None:
+            self._ask_by(heartbeat.begin(trio.current_time()))
         self._reading = True
         try:
             got = await self._transport.receive(target)
@@ -226,6 +228,8 @@ class WebSocket:
             self._reading = False
         self._given = 0
         heartbeat.heard_at = trio.current_time()
+        if heartbeat.pinged_at is not None and self._alarm is not None:
+            self._alarm.deadline = max(self._alarm.deadline, heartbeat.pong())
         if isinstance(got, int):
             if got:
                 connection.filled(got)
@@ -267,8 +271,12 @@ class WebSocket:
         """From now on the clock of the close handshake runs."""
         if self._heartbeat.closing_at is None:
             self._heartbeat.closing_at = trio.current_time()
-            if self._alarm is not None:
-                self._alarm.deadline = min(self._alarm.deadline, self._heartbeat.closing_at + self._settings.close_s)
+            self._ask_by(self._heartbeat.closing_at + self._settings.close_s)
+
+    def _ask_by(self, at: float) -> None:
+        """The heartbeat is to wake no later than ``at``."""
+        if self._alarm is not None and self._alarm.deadline > at:
+            self._alarm.deadline = at
 
     def _release(self) -> CloseInfo:
         self._connection.end_of_stream()

@@ -1,5 +1,6 @@
 """When a connection has to be pinged, given up, or waited for: decided from times alone."""
 
+import math
 from enum import Enum, auto
 
 from csgate.gateway.ws_settings import WebSocketSettings
@@ -47,8 +48,7 @@ class Heartbeat:
         if unfinished is not None and self.began_at is not None:
             # Large frames leave no room for a pong between them: the deadline for the whole takes the ping's place.
             allowed = settings.message_s + unfinished / settings.message_bytes_per_s
-            beat, at = self._due(Beat.STALLED, self.began_at + allowed, now)
-            return beat, min(at, now + settings.message_s)
+            return self._due(Beat.STALLED, self.began_at + allowed, now)
         if self.pinged_at is not None and self.heard_at < self.pinged_at:
             return self._due(Beat.NO_PONG, self.pinged_at + settings.pong_s, now)
         self.pinged_at = None
@@ -56,8 +56,19 @@ class Heartbeat:
         if beat is Beat.PING:
             self.pinged_at = now
             at = now + settings.pong_s
-        # A message that begins meanwhile can be due no sooner than this.
-        return beat, min(at, now + settings.message_s)
+        return beat, at
+
+    def begin(self, now: float) -> float:
+        """A message has begun to come; when to ask next, at the latest."""
+        self.began_at = now
+        return now + self._settings.message_s
+
+    def pong(self) -> float:
+        """The peer has shown life after a ping; when to ask next, where nothing else is due sooner."""
+        self.pinged_at = None
+        if self.began_at is not None or self.closing_at is not None:
+            return -math.inf
+        return self.heard_at + self._settings.ping_after_s
 
     @staticmethod
     def _due(beat: Beat, at: float, now: float) -> tuple[Beat, float]:
