@@ -69,7 +69,11 @@ class RawWebSocket:
         ]
         self.sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n")
         while b"\r\n\r\n" not in self.buffer:
-            data = self.sock.recv(65536)
+            try:
+                data = self.sock.recv(65536)
+            except OSError:
+                self.sock.close()
+                raise
             if not data:
                 break
             self.buffer += data
@@ -144,7 +148,9 @@ class RawWebSocket:
 def open_v1(server: Any, subject: str = "ann", **hello: Any) -> tuple[RawWebSocket, Any]:
     """A connection under csgate.v1 that has said hello, and its welcome."""
     client = RawWebSocket(server.port, protocols=("csgate.v1", f"csgate.bearer.{server.token(subject)}"))
-    assert client.status == 101, client.head
+    if client.status != 101:
+        client.sock.close()
+        raise AssertionError(f"no handshake: {client.head!r}")
     client.send_json({"type": "hello", **hello})
     return client, client.expect("welcome")
 

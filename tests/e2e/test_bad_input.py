@@ -74,7 +74,7 @@ def test_ten_levels_too_deep(server: Server, bystander: RawWebSocket) -> None:
 
 
 BAD_PICTURES: dict[str, tuple[str, str, str]] = {
-    "bad Base64": ("iVBORw0KGgo*AAAA", "bad_base64", "12"),
+    "bad Base64": ("iVBORw0KGgo*AAAA", "bad_base64", "11"),
     "Base64 of a text file": (pictures.base64_text(b"To whom it may concern:\n" * 20), "unsupported_image", ""),
     "truncated JPEG": (pictures.base64_text(pictures.jpeg()[:2000]), "bad_image", ""),
     "PNG of 50,000 x 50,000": (pictures.base64_text(pictures.huge_png()), "image_too_large", ""),

@@ -55,6 +55,8 @@ class Customer(threading.Thread):
             self.code = closed.code
         except OSError:
             pass
+        finally:
+            self.client.sock.close()
 
 
 def never_reads(server: Server) -> RawWebSocket:

@@ -228,7 +228,7 @@ class Chat:
         if wait is None and picture is not None:
             wait = self.s.picture_bytes.allow(owner, len(picture.data))
         if wait is not None:
-            raise RateLimited(retry_after=round(wait, 3))
+            raise RateLimited(retry_after=wait)
 
     def tell(self, error: CsgateError, message_id: str | None = None, *, ref: str | None = None) -> None:
         """Reports ``error`` to the peer: code, safe sentence, reference to the log line.
