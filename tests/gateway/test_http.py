@@ -420,6 +420,22 @@ async def test_a_failure_after_the_head_is_logged_and_not_answered_twice(open_si
     assert site.requests == ["unknown"]
 
 
+async def test_a_peer_that_leaves_in_the_middle_is_no_failure(open_site: OpenSite) -> None:
+    async with open_site() as site:
+        messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return next(messages)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await site.app(http_scope("POST", "/v1/guest"), receive, send)
+    assert sent == []
+    assert [entry["event"] for entry in site.log] == ["http_request"]
+
+
 async def test_the_log_line_has_no_query(open_site: OpenSite) -> None:
     async with open_site() as site:
         await site.client.get("/healthz?ticket=very-secret")

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -222,6 +222,8 @@ class _Edge:
             try:
                 self._admit(request)
                 await self._app(scope, receive, send_marked)
+            except ClientDisconnect:
+                pass  # The peer left before its request was whole; nobody is there to be told.
             except Exception as error:
                 if not isinstance(error, CsgateError):
                     self._door.telemetry.log.exception("http_failed", ref=state.ref, path=scope["path"])
@@ -349,10 +351,6 @@ def _tellable(error: Exception) -> tuple[CsgateError, dict[str, str]]:
     if isinstance(error, CsgateError):
         return error, {}
     if isinstance(error, HTTPException):
-        headers = dict(error.headers or {})
-        match error.status_code:
-            case HTTPStatus.NOT_FOUND:
-                return NotFound(), headers
-            case HTTPStatus.METHOD_NOT_ALLOWED:
-                return MethodNotAllowed(), headers
+        kinds: dict[int, type[CsgateError]] = {404: NotFound, 405: MethodNotAllowed}
+        return kinds.get(error.status_code, Internal)(), dict(error.headers or {})
     return Internal(), {}
