@@ -5,13 +5,13 @@ from typing import Final, Literal
 
 import trio
 
-from csgate.errors import BadEnvelope, CloseCode, CsgateError, Expired, Overloaded, Unauthorized
+from csgate.errors import CloseCode, CsgateError, Expired, Overloaded, Unauthorized
 from csgate.events import ErrorEvent, Event, ReplyEvent
 from csgate.gateway.chat import Chat, ChatServices
 from csgate.gateway.expiry import Watch
 from csgate.gateway.listener import Upgrade
 from csgate.gateway.websocket import WebSocket
-from csgate.protocol import Message, encode_simple
+from csgate.protocol import ClientEnvelope, Message, encode_simple
 from csgate.session import Attachment
 
 MAX_WAITING: Final = 16
@@ -56,51 +56,40 @@ class ChatSimple(Chat):
             self.ws.send_text(encode_simple(event, self._format))
 
     async def _converse(self) -> None:
-        try:
-            principal = await self.principal_of_handshake()
-        except (Unauthorized, Overloaded) as error:
-            self.refuse(error)
-            return
+        principal = await self.principal_of_handshake()
         if principal is None:
             self.refuse(Unauthorized("no credentials in the handshake"), CloseCode.NOT_AUTHENTICATED)
             return
-        try:
-            self.admit(principal)
-            attachment = await self.s.conversations.attach(
-                principal, self, conversation=None, epoch=None, offset=None, locale=None
-            )
-        except CsgateError as error:
-            self.refuse(error)
-            return
+        self.admit(principal)
+        attachment = await self.s.conversations.attach(principal, self)
         try:
             self._watch = self.s.expiry.add(self, principal.expires_at)
             while True:
                 message = await self.ws.receive()
-                self._count += 1
-                slot = f"{self.id}-{self._count}"  # a restricted token may open an older conversation
                 waiting = len(self._slots)
                 if waiting >= MAX_SLOTS:
                     self.ws.close(CloseCode.ABUSE, "too many messages")
                     return
+                self._count += 1
+                slot = f"{self.id}-{self._count}"  # a restricted token may open an older conversation
                 self._slots[slot] = None
                 try:
                     if waiting >= MAX_WAITING:
                         raise Overloaded("simple mode: too many messages wait", retry_after=1.0)
-                    envelope = await self.decode(message)
-                    if not isinstance(envelope, Message):
-                        raise BadEnvelope
-                    await self._submit(attachment, slot, envelope)
+                    await self._submit(attachment, slot, await self.decode(message))
                 except CsgateError as error:
                     self.tell(error, slot)
+                del message  # it may hold a picture, and the next one may be hours away
         finally:
             if self._watch is not None:
                 self.s.expiry.stop(self._watch)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
                 await attachment.detach()
 
-    async def _submit(self, attachment: Attachment, slot: str, envelope: Message) -> None:
+    async def _submit(self, attachment: Attachment, slot: str, envelope: ClientEnvelope) -> None:
+        assert isinstance(envelope, Message)  # nothing else is decoded in this mode
         self.check_rate(envelope.picture)
-        await attachment.submit(slot, envelope.text, envelope.picture)
+        await attachment.submit(slot, envelope.text, envelope.picture, ack=False)
 
     def _flush(self) -> None:
         while self._slots:

@@ -81,8 +81,6 @@ class ChatV1(Chat):
             if deadline.cancelled_caught:
                 known = self.principal is not None
                 self.ws.close(CloseCode.PROTOCOL_MISUSE if known else CloseCode.NOT_AUTHENTICATED, "no hello in time")
-            elif self._attachment is None:
-                return
             while True:
                 message = await self.ws.receive()
                 try:
@@ -91,6 +89,7 @@ class ChatV1(Chat):
                     self.refuse(error)
                 except CsgateError as error:
                     self.tell(error, self.id_in(message))
+                del message  # it may hold a picture, and the next one may be hours away
         finally:
             if self._watch is not None:
                 self.s.expiry.stop(self._watch)
@@ -102,6 +101,8 @@ class ChatV1(Chat):
         """Waits for a hello that can be granted. A wrong one costs nothing but its error until the deadline."""
         try:
             principal = await self.principal_of_handshake()
+            if principal is not None:
+                self.admit(principal)
         except (Unauthorized, Overloaded) as error:
             self.refuse(error)
             return
@@ -127,7 +128,6 @@ class ChatV1(Chat):
             if hello.token is None:
                 raise Unauthorized("hello without a token")
             principal = await self.s.auth.verify(hello.token, now=self.s.now())
-        if self.principal is None:
             self.admit(principal)
         attachment = await self.s.conversations.attach(
             principal,
@@ -162,6 +162,7 @@ class ChatV1(Chat):
             attachment.history = ()
         if attachment.snapshot is not None:
             self.ws.send_text(encode(attachment.snapshot))
+            attachment.snapshot = None
         held, self._held = self._held or [], None
         for event in held:
             self.ws.send_text(encode(event))
@@ -197,9 +198,12 @@ class ChatV1(Chat):
 
     async def _refresh(self, token: str) -> None:
         assert self.principal is not None
+        assert self._attachment is not None
         principal = await self.s.auth.verify(token, now=self.s.now())
         if principal.owner != self.principal.owner or principal.role != self.principal.role:
             raise Forbidden("a refresh with somebody else's token")
+        if principal.conversation not in (None, self._attachment.conversation):
+            raise Forbidden("a refresh with a token for another conversation")
         self.principal = principal
         if self._watch is not None:
             self.s.expiry.stop(self._watch)
