@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -18,6 +18,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from csgate.client.address import ChatAddress
 from csgate.client.backoff import Backoff
 from csgate.client.dial import ABNORMAL, talk
+from csgate.client.frames import message_frame, text_frame
 from csgate.client.guest import GuestTokens
 from csgate.client.outbox import Entry, Outbox
 from csgate.client.refusals import ChatRefused, ChatUnreachable
@@ -120,27 +121,22 @@ class Chat:
         if self._failed is not None:
             raise self._failed
         message_id = secrets.token_urlsafe(12)
-        fields = {"type": "message", "id": message_id, "text": text}
-        head = _text_frame(fields)
-        frame: str | bytes = head
-        if picture is not None:
-            encoded = head.encode()
-            frame = len(encoded).to_bytes(4, "big") + encoded + picture
+        frame = message_frame(message_id, text, picture)
         self._outbox.add(Entry(message_id, frame))
         self._queue(frame)
         return message_id
 
     def cancel(self, message_id: str) -> None:
         """Asks to stop answering a message."""
-        self._queue(_text_frame({"type": "cancel", "id": message_id}))
+        self._queue(text_frame("cancel", id=message_id))
 
     def rate(self, reply: str, score: int, comment: str | None = None) -> None:
         """Says how good a reply was, 1 to 5."""
-        self._queue(_text_frame({"type": "rate", "reply": reply, "score": score, "comment": comment}))
+        self._queue(text_frame("rate", reply=reply, score=score, comment=comment))
 
     def handoff(self, reason: str | None = None) -> None:
         """Asks for a person."""
-        self._queue(_text_frame({"type": "handoff", "reason": reason}))
+        self._queue(text_frame("handoff", reason=reason))
 
     async def receive(self) -> ChatEvent:
         """The next event.
@@ -214,10 +210,14 @@ class Chat:
         self._wake.set()
 
     def _hello(self) -> str:
-        fields: dict[str, Any] = {"type": "hello", "locale": self._locale}
-        if self._conversation is not None:
-            fields |= {"conversation": self._conversation, "epoch": self._epoch, "offset": self._offset}
-        return _text_frame(fields)
+        known = self._conversation is not None
+        return text_frame(
+            "hello",
+            locale=self._locale,
+            conversation=self._conversation,
+            epoch=self._epoch,
+            offset=self._offset if known else None,
+        )
 
     def _forget_conversation(self) -> None:
         self._conversation = self._epoch = None
@@ -335,7 +335,7 @@ class _Connection:
             chat._token = await chat._guests.renew()
         except (ChatRefused, ChatUnreachable):
             return  # The connection closes when the token ends; then the loop tries again.
-        chat._queue(_text_frame({"type": "refresh", "token": chat._token}))
+        chat._queue(text_frame("refresh", token=chat._token))
 
     async def _write(self, ws: WebSocketConnection) -> None:
         chat = self._chat
@@ -370,10 +370,6 @@ class _Connection:
 async def _close(ws: WebSocketConnection) -> None:
     with trio.move_on_after(CLOSE_S):
         await ws.aclose()
-
-
-def _text_frame(fields: dict[str, Any]) -> str:
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None}).decode()
 
 
 @asynccontextmanager
