@@ -83,7 +83,7 @@ async def test_a_host_that_never_answers(monkeypatch: pytest.MonkeyPatch, autoju
 
 @pytest.mark.parametrize("answer", [b"", b"220 mail.example ESMTP\r\n"])
 async def test_something_that_is_no_gateway(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "CONNECT_S", 0.1)
+    monkeypatch.setattr(dial, "CONNECT_S", 0.5)
 
     async def hang_up(stream: trio.SocketStream) -> None:
         await stream.receive_some()
@@ -101,7 +101,7 @@ async def test_something_that_is_no_gateway(answer: bytes, monkeypatch: pytest.M
 
 
 async def test_a_handshake_that_is_never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "CONNECT_S", 0.05)
+    monkeypatch.setattr(dial, "CONNECT_S", 0.3)
 
     async def wait(stream: trio.SocketStream) -> None:
         async for _ in stream:
