@@ -15,7 +15,8 @@ int csgate_simd_supported(csgate_simd level) {
         case CSGATE_AVX512:
             __builtin_cpu_init();
             return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avx512f") &&
-                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi");
+                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi") &&
+                   __builtin_cpu_supports("avx512vnni");
 #elif defined(CSGATE_ARM64)
         case CSGATE_NEON:
             return 1;

@@ -24,7 +24,8 @@
 #endif
 
 /* In ascending order on one architecture: a kernel without a version for a level uses the next one below.
- * CSGATE_AVX512 asks for the VBMI extension (Ice Lake, Zen 4 and later), whose byte permutations pay for Base64. */
+ * CSGATE_AVX512 asks for the VBMI and VNNI extensions (Ice Lake, Zen 4 and later): permutations of bytes pay for Base64,
+ * multiply-and-accumulate of 16-bit pairs for resizing. */
 typedef enum { CSGATE_SCALAR = 0, CSGATE_SSSE3 = 1, CSGATE_AVX2 = 2, CSGATE_AVX512 = 3, CSGATE_NEON = 4 } csgate_simd;
 
 /* The best level this machine runs. */

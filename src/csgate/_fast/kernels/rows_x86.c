@@ -1,0 +1,275 @@
+#include "rows.h"
+
+#if defined(CSGATE_X86)
+/* Masks that spread two pixels of a load to pairs of 16-bit numbers, r0 r1 g0 g1 b0 b1 and the ignored fourth, as the
+ * multiply-and-add of pairs wants them: [channels - 3][first or second two pixels]. */
+static const int8_t PAIRS[2][2][16] = {
+    {{0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1},
+     {6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1}},
+    {{0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1},
+     {8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1}},
+};
+
+CSGATE_TARGET("ssse3")
+uint32_t csgate_resample_ssse3(const uint8_t *row, uint32_t channels, const csgate_axis *axis, const int16_t *spread,
+                               int16_t *planes, uint64_t stride) {
+    const __m128i early = _mm_loadu_si128((const __m128i *)PAIRS[channels - 3][0]);
+    const __m128i late = _mm_loadu_si128((const __m128i *)PAIRS[channels - 3][1]);
+    uint32_t i = 0;
+    for (; i + 4 <= axis->outputs; i += 4) {
+        __m128i sum[4];
+        for (uint32_t p = 0; p < 4; p++) {
+            const uint8_t *pixel = row + (uint64_t)axis->first[i + p] * channels;
+            __m128i high = _mm_setzero_si128(), low = _mm_set1_epi32(HALF);
+            for (uint32_t t = 0; t < axis->taps; t += 4, pixel += 4 * channels, spread += 8) {
+                const __m128i four = _mm_loadu_si128((const __m128i *)pixel);
+                const __m128i first = _mm_shuffle_epi8(four, early), second = _mm_shuffle_epi8(four, late);
+                const __m128i k = _mm_loadu_si128((const __m128i *)spread); /* four upper parts, four lower */
+                high = _mm_add_epi32(high, _mm_madd_epi16(first, _mm_shuffle_epi32(k, 0x00)));
+                high = _mm_add_epi32(high, _mm_madd_epi16(second, _mm_shuffle_epi32(k, 0x55)));
+                low = _mm_add_epi32(low, _mm_madd_epi16(first, _mm_shuffle_epi32(k, 0xAA)));
+                low = _mm_add_epi32(low, _mm_madd_epi16(second, _mm_shuffle_epi32(k, 0xFF)));
+            }
+            sum[p] = _mm_srai_epi32(_mm_add_epi32(_mm_slli_epi32(high, LOW), low), SHIFT);
+        }
+        const __m128i a = _mm_packs_epi32(sum[0], sum[1]), b = _mm_packs_epi32(sum[2], sum[3]);
+        const __m128i even = _mm_unpacklo_epi16(a, b), odd = _mm_unpackhi_epi16(a, b);
+        const __m128i rg = _mm_unpacklo_epi16(even, odd), bx = _mm_unpackhi_epi16(even, odd);
+        _mm_storel_epi64((__m128i *)(planes + i), rg);
+        _mm_storel_epi64((__m128i *)(planes + stride + i), _mm_unpackhi_epi64(rg, rg));
+        _mm_storel_epi64((__m128i *)(planes + 2 * stride + i), bx);
+    }
+    return i;
+}
+
+CSGATE_TARGET("ssse3")
+uint32_t csgate_split_ssse3(const uint8_t *row, uint32_t channels, uint32_t n, int16_t *planes, uint64_t stride) {
+    /* Eight pixels are two loads, the second of which begins with a pixel: five and three of 3 bytes, or four and
+     * four of 4. The masks take one colour's bytes to the low halves of 16-bit numbers; 0x80 gives zero. */
+    const int border = channels == 3 ? 15 : 16;
+    __m128i low[3], high[3];
+    for (unsigned c = 0; c < 3; c++) {
+        uint16_t from_low[8], from_high[8];
+        for (int p = 0; p < 8; p++) {
+            const int at = p * (int)channels + (int)c;
+            from_low[p] = (uint16_t)(at < border ? (0x8000 | at) : 0x8080);
+            from_high[p] = (uint16_t)(at < border ? 0x8080 : (0x8000 | (at - border)));
+        }
+        low[c] = _mm_loadu_si128((const __m128i *)from_low);
+        high[c] = _mm_loadu_si128((const __m128i *)from_high);
+    }
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const uint8_t *pixel = row + (uint64_t)i * channels;
+        const __m128i a = _mm_loadu_si128((const __m128i *)pixel);
+        const __m128i b = _mm_loadu_si128((const __m128i *)(pixel + border));
+        for (unsigned c = 0; c < 3; c++) {
+            const __m128i levels = _mm_or_si128(_mm_shuffle_epi8(a, low[c]), _mm_shuffle_epi8(b, high[c]));
+            _mm_storeu_si128((__m128i *)(planes + c * stride + i), levels);
+        }
+    }
+    return i;
+}
+
+CSGATE_TARGET("ssse3")
+uint32_t csgate_compose_ssse3(const uint8_t *rgba, uint32_t n, const uint8_t fill[3], uint8_t *rgbx) {
+    const __m128i zero = _mm_setzero_si128(), full = _mm_set1_epi16(255), half = _mm_set1_epi16(128);
+    const __m128i ground = _mm_setr_epi16(fill[0], fill[1], fill[2], 255, fill[0], fill[1], fill[2], 255);
+    const __m128i alphas = _mm_setr_epi8(6, 7, 6, 7, 6, 7, 6, 7, 14, 15, 14, 15, 14, 15, 14, 15);
+    uint32_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const __m128i four = _mm_loadu_si128((const __m128i *)(rgba + 4 * (uint64_t)i));
+        __m128i two[2] = {_mm_unpacklo_epi8(four, zero), _mm_unpackhi_epi8(four, zero)};
+        for (int h = 0; h < 2; h++) {
+            const __m128i alpha = _mm_shuffle_epi8(two[h], alphas);
+            __m128i mixed = _mm_add_epi16(_mm_mullo_epi16(two[h], alpha),
+                                          _mm_mullo_epi16(ground, _mm_sub_epi16(full, alpha)));
+            mixed = _mm_add_epi16(mixed, half);
+            two[h] = _mm_srli_epi16(_mm_add_epi16(mixed, _mm_srli_epi16(mixed, 8)), 8);
+        }
+        _mm_storeu_si128((__m128i *)(rgbx + 4 * (uint64_t)i), _mm_packus_epi16(two[0], two[1]));
+    }
+    return i;
+}
+
+/* Eight outputs at a time: register p holds output p in its low half and output p + 4 in its high half. */
+CSGATE_TARGET("avx2")
+CSGATE_INLINE uint32_t resample_avx2(const uint8_t *row, uint32_t channels, const csgate_axis *axis,
+                                     const int16_t *spread, uint32_t groups, int16_t *planes, uint64_t stride) {
+    const __m256i early = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)PAIRS[channels - 3][0]));
+    const __m256i late = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)PAIRS[channels - 3][1]));
+    uint32_t i = 0;
+    for (; i + CSGATE_AVX2_BLOCK <= axis->outputs; i += CSGATE_AVX2_BLOCK) {
+        __m256i sum[4];
+        for (uint32_t p = 0; p < 4; p++) {
+            const uint8_t *one = row + (uint64_t)axis->first[i + p] * channels;
+            const uint8_t *other = row + (uint64_t)axis->first[i + p + 4] * channels;
+            __m256i high = _mm256_setzero_si256(), low = _mm256_set1_epi32(HALF);
+            for (uint32_t g = 0; g < groups; g++, spread += 64) {
+                const __m256i four = _mm256_inserti128_si256(
+                    _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(one + 4 * g * channels))),
+                    _mm_loadu_si128((const __m128i *)(other + 4 * g * channels)), 1);
+                const __m256i first = _mm256_shuffle_epi8(four, early), second = _mm256_shuffle_epi8(four, late);
+                const __m256i *k = (const __m256i *)spread;
+                high = _mm256_add_epi32(high, _mm256_madd_epi16(first, _mm256_loadu_si256(k)));
+                high = _mm256_add_epi32(high, _mm256_madd_epi16(second, _mm256_loadu_si256(k + 1)));
+                low = _mm256_add_epi32(low, _mm256_madd_epi16(first, _mm256_loadu_si256(k + 2)));
+                low = _mm256_add_epi32(low, _mm256_madd_epi16(second, _mm256_loadu_si256(k + 3)));
+            }
+            sum[p] = _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(high, LOW), low), SHIFT);
+        }
+        const __m256i a = _mm256_packs_epi32(sum[0], sum[1]), b = _mm256_packs_epi32(sum[2], sum[3]);
+        const __m256i even = _mm256_unpacklo_epi16(a, b), odd = _mm256_unpackhi_epi16(a, b);
+        const __m256i rg = _mm256_permute4x64_epi64(_mm256_unpacklo_epi16(even, odd), 0xD8);
+        const __m256i bx = _mm256_permute4x64_epi64(_mm256_unpackhi_epi16(even, odd), 0xD8);
+        _mm_storeu_si128((__m128i *)(planes + i), _mm256_castsi256_si128(rg));
+        _mm_storeu_si128((__m128i *)(planes + stride + i), _mm256_extracti128_si256(rg, 1));
+        _mm_storeu_si128((__m128i *)(planes + 2 * stride + i), _mm256_castsi256_si128(bx));
+    }
+    return i;
+}
+
+/* Copies for what is common (three or four channels, few taps), where the compiler unrolls; and one for the rest. */
+CSGATE_TARGET("avx2")
+uint32_t csgate_resample_avx2(const uint8_t *row, uint32_t channels, const csgate_axis *axis, const int16_t *spread,
+                              int16_t *planes, uint64_t stride) {
+    const uint32_t groups = axis->taps / 4;
+    if (channels == 3) {
+        return groups == 1 ? resample_avx2(row, 3, axis, spread, 1, planes, stride)
+                           : resample_avx2(row, 3, axis, spread, groups, planes, stride);
+    }
+    return groups == 1 ? resample_avx2(row, 4, axis, spread, 1, planes, stride)
+                       : resample_avx2(row, 4, axis, spread, groups, planes, stride);
+}
+
+/* The same with sixteen outputs: register p holds outputs p, p + 4, p + 8 and p + 12. */
+CSGATE_TARGET("avx512f,avx512bw,avx512vnni")
+CSGATE_INLINE uint32_t resample_avx512(const uint8_t *row, uint32_t channels, const csgate_axis *axis,
+                                       const int16_t *spread, uint32_t groups, int16_t *planes, uint64_t stride) {
+    const __m512i early = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)PAIRS[channels - 3][0]));
+    const __m512i late = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)PAIRS[channels - 3][1]));
+    /* From lanes [red, green] of four outputs each to all of the red, then all of the green. */
+    const __m512i apart = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    uint32_t i = 0;
+    for (; i + CSGATE_AVX512_BLOCK <= axis->outputs; i += CSGATE_AVX512_BLOCK) {
+        __m512i sum[4];
+        for (uint32_t p = 0; p < 4; p++) {
+            const uint8_t *at[4];
+            for (uint32_t l = 0; l < 4; l++) {
+                at[l] = row + (uint64_t)axis->first[i + p + 4 * l] * channels;
+            }
+            __m512i high = _mm512_setzero_si512(), low = _mm512_set1_epi32(HALF);
+            for (uint32_t g = 0; g < groups; g++, spread += 128) {
+                __m512i four = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(at[0] + 4 * g * channels)));
+                four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[1] + 4 * g * channels)), 1);
+                four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[2] + 4 * g * channels)), 2);
+                four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[3] + 4 * g * channels)), 3);
+                const __m512i first = _mm512_shuffle_epi8(four, early), second = _mm512_shuffle_epi8(four, late);
+                high = _mm512_dpwssd_epi32(high, first, _mm512_loadu_si512(spread));
+                high = _mm512_dpwssd_epi32(high, second, _mm512_loadu_si512(spread + 32));
+                low = _mm512_dpwssd_epi32(low, first, _mm512_loadu_si512(spread + 64));
+                low = _mm512_dpwssd_epi32(low, second, _mm512_loadu_si512(spread + 96));
+            }
+            sum[p] = _mm512_srai_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, LOW), low), SHIFT);
+        }
+        const __m512i a = _mm512_packs_epi32(sum[0], sum[1]), b = _mm512_packs_epi32(sum[2], sum[3]);
+        const __m512i even = _mm512_unpacklo_epi16(a, b), odd = _mm512_unpackhi_epi16(a, b);
+        const __m512i rg = _mm512_permutexvar_epi64(apart, _mm512_unpacklo_epi16(even, odd));
+        const __m512i bx = _mm512_permutexvar_epi64(apart, _mm512_unpackhi_epi16(even, odd));
+        _mm256_storeu_si256((__m256i *)(planes + i), _mm512_castsi512_si256(rg));
+        _mm256_storeu_si256((__m256i *)(planes + stride + i), _mm512_extracti64x4_epi64(rg, 1));
+        _mm256_storeu_si256((__m256i *)(planes + 2 * stride + i), _mm512_castsi512_si256(bx));
+    }
+    return i;
+}
+
+CSGATE_TARGET("avx512f,avx512bw,avx512vnni")
+uint32_t csgate_resample_avx512(const uint8_t *row, uint32_t channels, const csgate_axis *axis, const int16_t *spread,
+                                int16_t *planes, uint64_t stride) {
+    const uint32_t groups = axis->taps / 4;
+    if (channels == 3) {
+        return groups == 1 ? resample_avx512(row, 3, axis, spread, 1, planes, stride)
+                           : resample_avx512(row, 3, axis, spread, groups, planes, stride);
+    }
+    return groups == 1 ? resample_avx512(row, 4, axis, spread, 1, planes, stride)
+                       : resample_avx512(row, 4, axis, spread, groups, planes, stride);
+}
+
+/* The upper or the lower parts of two weights, for the multiply-and-add of pairs. */
+static int32_t pair_of(int32_t first, int32_t second) { return (int32_t)((uint32_t)first | (uint32_t)second << 16); }
+
+CSGATE_TARGET("avx2")
+void csgate_blend_avx2(const int16_t *const *rows, const int32_t *weight, uint32_t taps, int32_t *levels, uint64_t n) {
+    if (taps == 1) {
+        for (uint64_t i = 0; i < n; i += 8) {
+            const __m256i wide = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(rows[0] + i)));
+            _mm256_storeu_si256((__m256i *)(levels + i), wide);
+        }
+        return;
+    }
+    for (uint64_t i = 0; i < n; i += 16) {
+        const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(HALF);
+        __m256i high[2] = {zero, zero}, low[2] = {half, half};
+        for (uint32_t t = 0; t < taps; t += 2) {
+            /* The last of an odd number goes with itself and a weight of zero. */
+            const uint32_t u = t + 1 < taps ? t + 1 : t;
+            const int32_t other = t + 1 < taps ? weight[u] : 0;
+            const __m256i upper = _mm256_set1_epi32(pair_of(weight[t] >> LOW, other >> LOW));
+            const __m256i lower = _mm256_set1_epi32(pair_of(weight[t] & LOW_MASK, other & LOW_MASK));
+            const __m256i a = _mm256_loadu_si256((const __m256i *)(rows[t] + i));
+            const __m256i b = _mm256_loadu_si256((const __m256i *)(rows[u] + i));
+            const __m256i even = _mm256_unpacklo_epi16(a, b), odd = _mm256_unpackhi_epi16(a, b);
+            high[0] = _mm256_add_epi32(high[0], _mm256_madd_epi16(even, upper));
+            high[1] = _mm256_add_epi32(high[1], _mm256_madd_epi16(odd, upper));
+            low[0] = _mm256_add_epi32(low[0], _mm256_madd_epi16(even, lower));
+            low[1] = _mm256_add_epi32(low[1], _mm256_madd_epi16(odd, lower));
+        }
+        for (int h = 0; h < 2; h++) {
+            low[h] = _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(high[h], LOW), low[h]), SHIFT);
+        }
+        _mm256_storeu_si256((__m256i *)(levels + i), _mm256_permute2x128_si256(low[0], low[1], 0x20));
+        _mm256_storeu_si256((__m256i *)(levels + i + 8), _mm256_permute2x128_si256(low[0], low[1], 0x31));
+    }
+}
+
+/* n is a multiple of 16 only: the last step may have half its values. */
+CSGATE_TARGET("avx512f,avx512bw,avx512vnni")
+void csgate_blend_avx512(const int16_t *const *rows, const int32_t *weight, uint32_t taps, int32_t *levels, uint64_t n) {
+    if (taps == 1) {
+        for (uint64_t i = 0; i < n; i += 16) {
+            const __m512i wide = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(rows[0] + i)));
+            _mm512_storeu_si512(levels + i, wide);
+        }
+        return;
+    }
+    /* Unpacking pairs 0-3, 8-11, … with 4-7, 12-15, …: these put the sums in order again. */
+    const __m512i front = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), back = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    for (uint64_t i = 0; i < n; i += 32) {
+        const __mmask32 rest = n - i < 32 ? 0xFFFF : 0xFFFFFFFF;
+        __m512i high[2], low[2];
+        high[0] = high[1] = _mm512_setzero_si512();
+        low[0] = low[1] = _mm512_set1_epi32(HALF);
+        for (uint32_t t = 0; t < taps; t += 2) {
+            const uint32_t u = t + 1 < taps ? t + 1 : t;
+            const int32_t other = t + 1 < taps ? weight[u] : 0;
+            const __m512i upper = _mm512_set1_epi32(pair_of(weight[t] >> LOW, other >> LOW));
+            const __m512i lower = _mm512_set1_epi32(pair_of(weight[t] & LOW_MASK, other & LOW_MASK));
+            const __m512i a = _mm512_maskz_loadu_epi16(rest, rows[t] + i), b = _mm512_maskz_loadu_epi16(rest, rows[u] + i);
+            const __m512i even = _mm512_unpacklo_epi16(a, b), odd = _mm512_unpackhi_epi16(a, b);
+            high[0] = _mm512_dpwssd_epi32(high[0], even, upper);
+            high[1] = _mm512_dpwssd_epi32(high[1], odd, upper);
+            low[0] = _mm512_dpwssd_epi32(low[0], even, lower);
+            low[1] = _mm512_dpwssd_epi32(low[1], odd, lower);
+        }
+        for (int h = 0; h < 2; h++) {
+            low[h] = _mm512_srai_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[h], LOW), low[h]), SHIFT);
+        }
+        _mm512_storeu_si512(levels + i, _mm512_permutex2var_epi64(low[0], front, low[1]));
+        if (n - i >= 32) {
+            _mm512_storeu_si512(levels + i + 16, _mm512_permutex2var_epi64(low[0], back, low[1]));
+        }
+    }
+}
+#else
+typedef int csgate_no_x86; /* a translation unit is never empty */
+#endif
