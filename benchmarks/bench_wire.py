@@ -62,8 +62,7 @@ def measure(server: Server, program: Path | None, picture: int, seconds: float) 
     result: dict[str, float] = json.loads(told.stdout)
     if result["errors"]:
         raise RuntimeError(f"{result['errors']} wrong answers from {server.address}")
-    # The warm-up's messages are not counted, its processor time is: the same for every peer.
-    result["server_us"] = 1e6 * (server.cpu_seconds() - before) / max(result["messages"], 1)
+    result["server_us"] = 1e6 * (server.cpu_seconds() - before) / max(result["all_messages"], 1)
     return result
 
 

@@ -205,6 +205,36 @@ async def test_the_app_fails() -> None:
         assert await served.peer.frame() == (0, b"")
 
 
+async def test_the_end_inside_a_nursery_of_the_app_is_no_failure() -> None:
+    async def app(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await echo(ws)
+
+    async with serving(app) as served:
+        await served.peer.send(close(1000))
+        assert await served.ended() == CloseInfo(1000, "", by_peer=True)
+
+
+async def test_a_failure_beside_the_end_is_a_failure() -> None:
+    async def app(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def fail_in_the_end() -> None:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise KeyError("a bug")
+
+            await echo(ws)
+
+    async with serving(app) as served:
+        await served.peer.send(close(1000))
+        await served.over.wait()
+        assert isinstance(served.error, ExceptionGroup)
+
+
 async def test_a_violation_is_told_and_what_follows_is_thrown_away(autojump_clock: trio.testing.MockClock) -> None:
     async with serving(echo) as served:
         await served.peer.send(frame(3), frame(TEXT, b"x" * 100_000), b"\xff" * 100_000)

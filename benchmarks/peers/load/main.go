@@ -23,6 +23,7 @@ type result struct {
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
 	Messages int     `json:"messages"`
+	All      int     `json:"all_messages"` // with the warm-up's
 	CPU      float64 `json:"load_cpu"`
 	Errors   int     `json:"errors"`
 }
@@ -63,6 +64,7 @@ func main() {
 	end := begin.Add(*duration)
 	times := make([][]float64, *connections)
 	errors := make([]int, *connections)
+	counts := make([]int, *connections)
 	var group sync.WaitGroup
 	for i := range sockets {
 		group.Add(1)
@@ -83,6 +85,7 @@ func main() {
 					errors[i]++
 					return
 				}
+				counts[i]++
 				if start.After(begin) {
 					times[i] = append(times[i], time.Since(start).Seconds()*1000)
 				}
@@ -98,13 +101,14 @@ func main() {
 		socket.Close()
 	}
 	var all []float64
-	failed := 0
+	failed, total := 0, 0
 	for i := range times {
 		all = append(all, times[i]...)
 		failed += errors[i]
+		total += counts[i]
 	}
 	sort.Float64s(all)
-	r := result{Messages: len(all), Rate: float64(len(all)) / elapsed, Errors: failed, CPU: cpu / (elapsed + warm.Seconds())}
+	r := result{Messages: len(all), All: total, Rate: float64(len(all)) / elapsed, Errors: failed, CPU: cpu / (elapsed + warm.Seconds())}
 	if len(all) > 0 {
 		r.P50 = all[len(all)/2]
 		r.P99 = all[len(all)*99/100]

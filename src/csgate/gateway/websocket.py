@@ -51,6 +51,11 @@ class WebSocketClosed(Exception):
         self.reason = info.reason
 
 
+def _is_only_closed(error: Exception) -> bool:
+    """Whether ``error`` is what an app's own nursery makes of ``WebSocketClosed``."""
+    return isinstance(error, ExceptionGroup) and error.split(WebSocketClosed)[1] is None
+
+
 class WebSocket:
     """One open connection, as its app sees it. ``receive`` and ``drain`` are for one task; the rest never blocks."""
 
@@ -331,8 +336,9 @@ async def serve_websocket(
             except WebSocketClosed:
                 pass
             except Exception as error:
-                failure = error
-                ws.close(CloseCode.INTERNAL_ERROR)
+                if not _is_only_closed(error):
+                    failure = error
+                    ws.close(CloseCode.INTERNAL_ERROR)
             await ws._finish()
             nursery.cancel_scope.cancel()
     except trio.BrokenResourceError:

@@ -12,6 +12,9 @@ import trio
 RECEIVE_BYTES: Final = 64 * 1024
 """The scratch buffer that all connections of an event loop read small things into, and one read of a stream."""
 
+_HEADER_READ_BYTES: Final = 8 * 1024
+"""Between large frames: enough for the header, and little to be copied to its place."""
+
 _SEND_STEP_BYTES: Final = 64 * 1024
 _JOIN_BYTES: Final = 16 * 1024
 """Up to here, copying header and payload together is cheaper than a gathering send."""
@@ -80,13 +83,15 @@ class SocketTransport:
     call; ``detach`` has to be called before the stream is closed.
     """
 
-    __slots__ = ("_likely", "_scratch", "_socket", "_streak", "_waiting")
+    __slots__ = ("_bulk", "_likely", "_scratch", "_socket", "_streak", "_waiting")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         own = stream.socket
         self._socket = socket.socket(own.family, own.type, own.proto, fileno=own.fileno())
         self._socket.setblocking(False)
         self._scratch = scratch_buffer()
+        self._bulk = False
+        """The last read went straight to its place: probably only a header is due before the next one can."""
         self._likely = True
         """Bytes are probably there already: the last read filled all the room that it had."""
         self._streak = 0
@@ -94,7 +99,9 @@ class SocketTransport:
         self._waiting = False
 
     async def receive(self, target: memoryview | None) -> memoryview | int:
-        into = self._scratch if target is None else target
+        scratch = self._scratch[:_HEADER_READ_BYTES] if self._bulk else self._scratch
+        into = scratch if target is None else target
+        self._bulk = target is not None
         wait = not self._likely or self._streak >= _STREAK_BYTES
         while True:
             if wait:
