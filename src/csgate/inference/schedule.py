@@ -16,10 +16,10 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from csgate.errors import Overloaded
 
-BATCH_OVERHEAD_S: Final = 0.000_05
+BATCH_OVERHEAD_S: Final = 0.000_1
 """Processor time that a batch costs beside its run, whatever its size."""
 
-RETURN_S: Final = 0.000_1
+RETURN_S: Final = 0.000_05
 """From a run's end until its callers can have submitted again. The device idles so long if no batch was kept back."""
 
 GOOD_ENOUGH: Final = 0.99

@@ -129,16 +129,15 @@ class PictureLane:
         self._bindings.run(bucket)
 
     def results(self, rows: int) -> list[Seen | Vector]:
-        scores = _kept(self._scores[:rows])
-        return [self._result(row, score) for row, score in enumerate(scores)]
+        return [self._result(row) for row in range(rows)]
 
-    def _result(self, row: int, scores: Vector) -> Seen | Vector:
+    def _result(self, row: int) -> Seen | Vector:
         picture = self._pictures[row]
         if picture is None:
-            return scores
+            return _kept(self._scores[row])
         key, width, height, format, animated = picture
         vector = None if self._vectors is None else _kept(self._vectors[row])
-        seen = Seen(best_tags(scores, self._top), vector, width, height, format, animated)
+        seen = Seen(best_tags(self._scores[row], self._top), vector, width, height, format, animated)
         self._cache.put(key, seen, seen.nbytes)
         return seen
 
