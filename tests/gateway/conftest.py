@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,11 +19,13 @@ from csgate.auth import Authenticator
 from csgate.config import Config, load_config
 from csgate.errors import CsgateError
 from csgate.events import Draft
+from csgate.gateway.address import parse_networks
 from csgate.gateway.admission import Buckets, Places
 from csgate.gateway.chat import BAD_MESSAGES_BURST, BAD_MESSAGES_PER_S, ChatServices
 from csgate.gateway.chat_door import ChatDoor
 from csgate.gateway.expiry import ExpiryWatch
-from csgate.gateway.listener import Upgrade
+from csgate.gateway.http_stream import HttpSide
+from csgate.gateway.listener import Listener, Upgrade
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.session import Conversations, MemoryStore, Turn, open_conversations
 from csgate.telemetry import Metrics, Telemetry, open_logger
@@ -266,6 +269,96 @@ async def _open_gate(*, store: Any = None, **sections: Any) -> AsyncIterator[Gat
 
 
 OpenGate = Callable[..., AbstractAsyncContextManager[Gate]]
+
+
+class Port:
+    """A listener on a port of 127.0.0.1."""
+
+    def __init__(self, listener: Listener, telemetry: Telemetry, log: io.StringIO, places: Places) -> None:
+        self.listener = listener
+        self.telemetry = telemetry
+        self.log_text = log
+        self.places = places
+        self.number = 0
+        self.streams: list[trio.SocketStream] = []
+
+    async def connect(self, data: bytes = b"", receive_buffer: int | None = None) -> trio.SocketStream:
+        sock = trio.socket.socket()
+        if receive_buffer is not None:
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
+        await sock.connect(("127.0.0.1", self.number))
+        stream = trio.SocketStream(sock)
+        self.streams.append(stream)
+        await stream.send_all(data)
+        return stream
+
+    async def ask(self, data: bytes) -> bytes:
+        """Everything that comes back until the end."""
+        return await rest(await self.connect(data))
+
+    async def gone(self) -> None:
+        """Returns when no connection is left."""
+        while self.places.count:  # noqa: ASYNC110
+            await trio.sleep(0.001)
+
+    def refused(self, reason: str) -> float:
+        value = self.telemetry.metrics.registry.get_sample_value("csgate_refused_total", {"reason": reason})
+        return value or 0.0
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_text.getvalue().splitlines()]
+
+
+async def rest(stream: trio.abc.Stream) -> bytes:
+    """What comes until the end."""
+    return b"".join([bytes(data) async for data in stream])
+
+
+async def until(stream: trio.abc.Stream, end: bytes) -> bytes:
+    """What comes until ``end`` has come."""
+    data = b""
+    while not data.endswith(end):
+        more = await stream.receive_some(65536)
+        assert more, data
+        data += more
+    return data
+
+
+@asynccontextmanager
+async def _open_port(
+    app: Any = None, sockets: Any = None, *, trusted: tuple[str, ...] = (), tls: Any = None, **limits: Any
+) -> AsyncIterator[Port]:
+    settings = load_config(None, {"limits": limits}, environ={}).limits
+    log = io.StringIO()
+    telemetry = Telemetry(Metrics(), open_logger("debug", stream=log))
+    places = Places(settings.connections, settings.connections_per_address, settings.connections_per_principal)
+    http = None if app is None else HttpSide(app, settings.head_bytes)
+    networks = parse_networks(trusted)
+    listener = Listener(sockets or {}, http, settings, telemetry, places=places, trusted=networks, tls=tls)
+    port = Port(listener, telemetry, log, places)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            serve = partial(listener.serve, "127.0.0.1", 0, backlog=16, handler_nursery=nursery)
+            host, port.number = await nursery.start(serve)
+            assert host == "127.0.0.1"
+            try:
+                yield port
+            finally:
+                for stream in port.streams:
+                    await trio.aclose_forcefully(stream)
+            with trio.fail_after(5):
+                await port.gone()
+            nursery.cancel_scope.cancel()
+
+
+OpenPort = Callable[..., AbstractAsyncContextManager[Port]]
+
+
+@pytest.fixture
+def open_port() -> OpenPort:
+    """Opens a port; takes an ASGI app, WebSocket handlers by path, and limits. Fails if a connection stays."""
+    return _open_port
 
 
 @pytest.fixture

@@ -120,8 +120,8 @@ class Chat:
         metrics.connections.inc()
         metrics.connections_total.inc()
         log = self.s.telemetry.log
-        log.info("connected", address=self._upgrade.address, mode="simple" if self.simple else "v1")
         try:
+            log.info("connected", address=self._upgrade.address, mode="simple" if self.simple else "v1")
             await self._converse()
         except WebSocketClosed:
             pass  # how every conversation ends
@@ -130,13 +130,13 @@ class Chat:
                 self.refuse(error)
             else:
                 ref = secrets.token_hex(6)
-                self.s.telemetry.log.error("connection_failed", ref=ref, exc_info=error)
+                log.error("connection_failed", ref=ref, exc_info=error)
                 self.refuse(Internal(), ref=ref)
         finally:
-            log.info("disconnected", code=self.ws.closed.code if self.ws.closed else None)
             metrics.connections.dec()
             if self.principal is not None:
                 self.s.places.release_principal(self.principal.owner)
+            log.info("disconnected", code=self.ws.closed.code if self.ws.closed else None)
 
     async def _converse(self) -> None:
         raise NotImplementedError

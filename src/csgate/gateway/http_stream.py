@@ -6,11 +6,13 @@ it is in this module.
 
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, cast
+from http import HTTPStatus
+from typing import Any, Final, NoReturn, cast
 
-import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Event as HypercornEvent
+from hypercorn.events import Updated
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState
@@ -21,17 +23,6 @@ from csgate.gateway.splitter import RequestSplitter
 RECEIVE_BYTES: Final = 64 * 1024
 KEEP_ALIVE_S: Final = 15
 READ_TIMEOUT_S: Final = 60
-
-_REASONS: Final = {
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    426: "Upgrade Required",
-    431: "Request Header Fields Too Large",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-    505: "HTTP Version Not Supported",
-}
 
 
 class HttpSide:
@@ -51,14 +42,18 @@ class HttpSide:
         self._context = WorkerContext(None)
         self._app: AppWrapper = wrap_app(cast(ASGIFramework, app), config.wsgi_max_body_size, "asgi")
 
-    async def serve(self, stream: trio.abc.Stream, splitter: RequestSplitter, passed: bytes, send_s: float) -> None:
-        """Answers requests on ``stream`` until it ends, breaks, or ``splitter.upgrade`` is set.
+    async def serve(self, stream: trio.abc.Stream, splitter: RequestSplitter, passed: bytes, send_s: float) -> bool:
+        """Answers requests on ``stream`` until it ends, or ``splitter.upgrade`` or ``splitter.broken`` is set.
 
-        ``passed`` are bytes of the first request that were read already. The stream is left open: its owner closes it.
+        ``passed`` are bytes of the first request that were read already. Requests that came before the end, the upgrade
+        or the broken one are answered first. The stream is left open: its owner closes it.
+
+        Returns:
+            Whether the stream is good for an answer to what the splitter found.
         """
         with trio.CancelScope() as scope:
             guarded = _GuardedStream(stream, splitter, passed, send_s, scope)
-            server = TCPServer(
+            server = _Server(
                 self._app,
                 self._config,
                 self._context,
@@ -66,13 +61,23 @@ class HttpSide:
                 cast(Any, guarded),
             )
             await server.run()
+        return guarded.handed_over
+
+
+class _Server(TCPServer):
+    """hypercorn's, which tells the stream as well whether a request is being answered."""
+
+    async def protocol_send(self, event: HypercornEvent) -> None:
+        if isinstance(event, Updated):
+            cast(_GuardedStream, self.stream).answering(not event.idle)
+        await super().protocol_send(event)
 
 
 class _GuardedStream:
     """What hypercorn sees of the stream.
 
     Reads go through the splitter; sends, which hypercorn shields from cancellation, get a deadline; closing is the
-    owner's business and only ends the serving.
+    owner's business and only ends the serving. ``handed_over``: the serving ended because of what the splitter found.
     """
 
     def __init__(
@@ -88,6 +93,10 @@ class _GuardedStream:
         self._passed = passed
         self._send_s = send_s
         self._scope = scope
+        self._sending: trio.CancelScope | None = None
+        self._idle = trio.Event()
+        self._idle.set()
+        self.handed_over = False
         # hypercorn tells TLS from plain by which of these attributes it finds.
         if isinstance(stream, trio.SSLStream):
             self.transport_stream = stream.transport_stream
@@ -96,26 +105,55 @@ class _GuardedStream:
         else:
             self.socket = cast(trio.SocketStream, stream).socket
 
+    def answering(self, busy: bool) -> None:
+        """hypercorn begins or has finished an answer."""
+        if not busy:
+            self._idle.set()
+        elif self._idle.is_set():
+            self._idle = trio.Event()
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._passed:
-            passed, self._passed = self._passed, b""
-            return passed
-        while True:
-            data = await self._stream.receive_some(max_bytes or RECEIVE_BYTES)
-            passed = self._splitter.receive(data) if data else b""
-            if passed:
-                return passed
-            if not data or self._splitter.upgrade is not None or self._splitter.broken is not None:
-                # Told of the end, hypercorn would linger until its keep-alive timer fires.
-                self._scope.cancel()
-                await trio.sleep_forever()
+        passed, self._passed = self._passed, b""
+        try:
+            while not passed:
+                if self._splitter.upgrade is not None or self._splitter.broken is not None:
+                    await self._end(handed_over=True)
+                data = await self._stream.receive_some(max_bytes or RECEIVE_BYTES)
+                if not data:
+                    await self._end(handed_over=False)
+                passed = self._splitter.receive(data)
+        except trio.BrokenResourceError:
+            self._scope.cancel()
+            raise
+        except trio.Cancelled:
+            # Whoever cancels does not wait for a peer that does not read.
+            if self._sending is not None:
+                self._sending.cancel()
+            raise
+        return passed
 
     async def send_all(self, data: bytes) -> None:
-        try:
-            with trio.fail_after(self._send_s):
+        with trio.move_on_after(self._send_s) as self._sending:
+            try:
                 await self._stream.send_all(data)
-        except trio.TooSlowError as error:
-            raise trio.BrokenResourceError("the peer does not read") from error
+            except trio.BrokenResourceError:
+                self._scope.cancel()
+                raise
+        sending, self._sending = self._sending, None
+        if sending.cancelled_caught:
+            self._scope.cancel()
+            raise trio.BrokenResourceError("the peer does not read")
+
+    async def _end(self, *, handed_over: bool) -> NoReturn:
+        """Ends the serving once what came is answered; told of the end, hypercorn would drop the answer.
+
+        A peer may close its side and still read. But a request whose body will never be whole has no answer.
+        """
+        if not self._splitter.unfinished:
+            await self._idle.wait()
+        self.handed_over = handed_over
+        self._scope.cancel()
+        await trio.sleep_forever()
 
     async def send_eof(self) -> None:
         """hypercorn has nothing more to say; the owner closes the stream."""
@@ -129,7 +167,7 @@ def plain_response(status: int, text: str, headers: tuple[tuple[bytes, bytes], .
     body = (text + "\n").encode()
     options = [value.decode("latin-1") for name, value in headers if name.lower() == b"connection"]
     lines = [
-        f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}",
+        f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}",
         "content-type: text/plain; charset=utf-8",
         f"content-length: {len(body)}",
         f"connection: {', '.join(['close', *options])}",
@@ -142,15 +180,14 @@ def plain_response(status: int, text: str, headers: tuple[tuple[bytes, bytes], .
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def target_path(request: h11.Request) -> str:
-    """The path of the request target without its query."""
-    return request.target.decode("latin-1").partition("?")[0]
-
-
 def server_tls_context(certificate: str, key: str | None) -> ssl.SSLContext:
-    """TLS 1.2 and later, offering HTTP/1.1 only: HTTP/2 is the proxy's business."""
+    """TLS 1.2 and later, offering HTTP/1.1 only: HTTP/2 is the proxy's business.
+
+    Raises:
+        OSError: a file cannot be read, or is not what it should be.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate, key, password="")  # an encrypted key is an error, not a question on a terminal
     context.set_alpn_protocols(["http/1.1"])
     return context

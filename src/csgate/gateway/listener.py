@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
@@ -15,12 +16,13 @@ from csgate.config import LimitSettings
 from csgate.errors import Overloaded
 from csgate.gateway.address import Network, client_address, is_trusted
 from csgate.gateway.admission import Places
-from csgate.gateway.http_stream import RECEIVE_BYTES, HttpSide, plain_response, target_path
+from csgate.gateway.http_stream import RECEIVE_BYTES, HttpSide, plain_response
 from csgate.gateway.splitter import RequestSplitter
 from csgate.telemetry import Telemetry
 from csgate.wire.handshake import Handshake, HandshakeRefused, read_handshake
 
-CLOSE_S = 2.0
+CLOSE_S: Final = 2.0
+LINGER_BYTES: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Upgrade:
 
 
 WebSocketHandler = Callable[[Upgrade], Awaitable[None]]
+"""Serves one connection to its end, or raises ``HandshakeRefused`` before anything was sent."""
 
 
 class Listener:
@@ -133,12 +136,14 @@ class Listener:
         splitter = RequestSplitter(self._limits.head_bytes)
         try:
             passed = await self._first_head(stream, splitter)
-            if splitter.upgrade is None and splitter.broken is None and passed:
+            if passed:
                 if self._http is None:
                     await self._answer(stream, 404, "There is nothing here by that name.")
                     return
                 with self._place_by_head(peer, self._address(splitter, peer)):
-                    await self._http.serve(stream, splitter, passed, self._limits.send_seconds)
+                    if not await self._http.serve(stream, splitter, passed, self._limits.send_seconds):
+                        await self._linger(stream)
+                        return
             if splitter.broken is not None:
                 status = splitter.broken.error_status_hint
                 self._telemetry.metrics.refused.labels("bad_http").inc()
@@ -167,21 +172,19 @@ class Listener:
 
     async def _upgrade(self, stream: trio.abc.Stream, splitter: RequestSplitter, peer: str) -> None:
         request, rest = splitter.take_upgrade()
-        handler = self._sockets.get(target_path(request))
-        if handler is None:
-            await self._answer(stream, 404, "There is no WebSocket here.")
-            return
         try:
             handshake = read_handshake(request)
+            handler = self._sockets.get(handshake.path)
+            if handler is None:
+                raise HandshakeRefused(404, "There is no WebSocket here.")
+            del request  # the connection may idle for hours
+            forwarded = [value for name, value in handshake.headers if name == b"x-forwarded-for"]
+            address = client_address(peer, forwarded, self._trusted)
+            with self._place_by_head(peer, address):
+                await handler(Upgrade(stream, handshake, rest, address))
         except HandshakeRefused as refusal:
             self._telemetry.metrics.refused.labels("handshake").inc()
             await self._answer(stream, refusal.status, refusal.reason, refusal.headers)
-            return
-        forwarded = [value for name, value in request.headers if name == b"x-forwarded-for"]
-        address = client_address(peer, forwarded, self._trusted)
-        del request  # the connection may idle for hours
-        with self._place_by_head(peer, address):
-            await handler(Upgrade(stream, handshake, rest, address))
 
     def _address(self, splitter: RequestSplitter, peer: str) -> str:
         headers = splitter.first.headers if splitter.first is not None else []
@@ -190,11 +193,22 @@ class Listener:
     async def _answer(
         self, stream: trio.abc.Stream, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
-        """Writes a whole response, then waits a little for the peer to stop, so that it is read and not reset."""
+        """Writes a whole response that closes the connection."""
         with trio.move_on_after(CLOSE_S), suppress(trio.BrokenResourceError):
             await stream.send_all(plain_response(status, text, tuple(headers)))
-            if isinstance(stream, trio.abc.HalfCloseableStream):
-                await stream.send_eof()
+            await self._linger(stream)
+
+    async def _linger(self, stream: trio.abc.Stream) -> None:
+        """Says that nothing more will come, and waits a little for the peer to stop.
+
+        Closing with bytes unread would reset the connection, and the last answer might never be seen (RFC 9112
+        section 9.6).
+        """
+        with trio.move_on_after(CLOSE_S), suppress(trio.BrokenResourceError):
+            # Under TLS the end comes without a farewell, as it does when an HTTPS server closes.
+            below = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+            if isinstance(below, trio.abc.HalfCloseableStream):
+                await below.send_eof()
             discarded = 0
-            while discarded < 2**22 and (data := await stream.receive_some(RECEIVE_BYTES)):
+            while discarded < LINGER_BYTES and (data := await stream.receive_some(RECEIVE_BYTES)):
                 discarded += len(data)

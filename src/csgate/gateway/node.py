@@ -5,8 +5,9 @@ readiness probe fails, clients are told to move, what was acknowledged is answer
 """
 
 import signal
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from csgate.auth import Authenticator, open_authenticator
 from csgate.config import Config
 from csgate.dialog import Dialog, load_pack
 from csgate.errors import CloseCode, ConfigError
-from csgate.gateway.address import parse_networks
+from csgate.gateway.address import Network, parse_networks
 from csgate.gateway.admission import Buckets, Places
 from csgate.gateway.chat import BAD_MESSAGES_BURST, BAD_MESSAGES_PER_S, ChatServices
 from csgate.gateway.chat_door import ChatDoor
@@ -91,8 +92,8 @@ async def _listen(
     auth: Authenticator,
     engine: Engine,
     conversations: Conversations,
-    trusted: Any,
-    tls: Any,
+    trusted: Sequence[Network],
+    tls: ssl.SSLContext | None,
     now: Callable[[], float],
 ) -> AsyncIterator[Node]:
     limits = config.limits

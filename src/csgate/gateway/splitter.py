@@ -18,12 +18,12 @@ class RequestSplitter:
 
     After :meth:`receive`, ``upgrade`` is the request that asks for WebSocket (RFC 9110 section 7.8, RFC 6455
     section 4.1), if one came, and ``rest`` the bytes behind its head. An incomplete head is held back, at most
-    ``head_bytes`` of it; a request that cannot be parsed sets ``broken``. An upgrade to h2c is not passed on: its
-    ``Upgrade`` and ``HTTP2-Settings`` headers are taken off, as a server may that does not want to upgrade (RFC 9113
-    section 3.1).
+    ``head_bytes`` of it; a request that cannot be parsed, or is not HTTP/1, sets ``broken``. ``unfinished``: a request
+    was passed on whose body is not whole. An upgrade to h2c is not passed on: its ``Upgrade`` and ``HTTP2-Settings``
+    headers are taken off, as a server may that does not want to upgrade (RFC 9113 section 3.1).
     """
 
-    __slots__ = ("_head_bytes", "_held", "_parser", "broken", "first", "rest", "upgrade")
+    __slots__ = ("_head_bytes", "_held", "_parser", "broken", "first", "rest", "unfinished", "upgrade")
 
     def __init__(self, head_bytes: int) -> None:
         self._head_bytes = head_bytes
@@ -32,6 +32,7 @@ class RequestSplitter:
         self.first: h11.Request | None = None
         self.upgrade: h11.Request | None = None
         self.rest = b""
+        self.unfinished = False
         self.broken: h11.RemoteProtocolError | None = None
 
     def receive(self, data: bytes | bytearray) -> bytes:
@@ -41,7 +42,7 @@ class RequestSplitter:
         self._parser.receive_data(bytes(data))
         if self.first is None and _HTTP2_PREFACE.startswith(bytes(self._held[: len(_HTTP2_PREFACE)])):
             if len(self._held) >= len(_HTTP2_PREFACE):
-                self.broken = h11.RemoteProtocolError("HTTP/2 is not spoken here", error_status_hint=505)
+                self.broken = _other_version()
             return b""
         while self.upgrade is None and self.broken is None:
             try:
@@ -54,10 +55,14 @@ class RequestSplitter:
                     self._release(passed, len(self._held))
                 break
             if isinstance(event, h11.Request):
+                if event.http_version not in (b"1.0", b"1.1"):  # behind another request hypercorn would take it for h2
+                    self.broken = _other_version()
+                    break
                 if self.first is None:
                     self.first = event
                 self._take_request(event)
             elif isinstance(event, h11.EndOfMessage):
+                self.unfinished = False
                 self._next_request(passed)
             elif not isinstance(event, h11.Data):
                 break
@@ -86,7 +91,9 @@ class RequestSplitter:
             self.upgrade = request
             self.rest = bytes(self._parser.trailing_data[0])
             self._held.clear()
-        elif upgrade:
+            return
+        self.unfinished = True
+        if upgrade:
             body = bytes(self._parser.trailing_data[0])
             self._held[:] = _without_upgrade(request) + body
 
@@ -100,6 +107,10 @@ class RequestSplitter:
     def _release(self, passed: bytearray, count: int) -> None:
         passed += self._held[:count]
         del self._held[:count]
+
+
+def _other_version() -> h11.RemoteProtocolError:
+    return h11.RemoteProtocolError("only HTTP/1 is spoken here", error_status_hint=505)
 
 
 def _without_upgrade(request: h11.Request) -> bytes:
