@@ -1,5 +1,6 @@
 """Real servers for end-to-end tests: ``csgate serve`` as a process of its own, with the shipped models."""
 
+import http.client
 import json
 import os
 import signal
@@ -45,6 +46,16 @@ class Server:
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self.http + path, timeout=10) as response:
             return bytes(response.read())
+
+    def status(self, path: str, port: int | None = None) -> tuple[int, str]:
+        """Status and body of a GET, whatever the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
 
     def metric(self, line_start: str) -> float:
         """The value of the metric line that starts with ``line_start`` (0 when there is none yet)."""

@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 
 from . import pictures
 from .conftest import Server
-from .raw import RawWebSocket
+from .raw import TEXT, RawWebSocket, frame
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -103,10 +103,9 @@ def test_answers_come_in_order_errors_included(server: Server) -> None:
 
 
 def test_more_than_sixteen_waiting_get_overloaded(server: Server) -> None:
-    photo = pictures.base64_text(pictures.jpeg(1600, 1200))
+    photo = pictures.base64_text(pictures.encode(pictures.photo(2400, 1800), "PNG"))
     with RawWebSocket(server.port, token=server.token()) as client:
-        for _ in range(40):
-            client.send_json({"image": photo})
+        client.send(frame(TEXT, json.dumps({"image": photo}).encode()) + frame(TEXT, b'{"text": "hello"}') * 39)
         answers = [client.receive() for _ in range(40)]
         codes = [answer.get("code", "reply") for answer in answers]
         assert codes[:16] == ["reply"] * 16

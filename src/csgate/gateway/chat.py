@@ -244,7 +244,7 @@ class Chat:
         self.send_error(error_event(error, ref, id=message_id, language=self.language))
         if (
             isinstance(error, PeerError)
-            and not isinstance(error, Unauthorized)
+            and not isinstance(error, Unauthorized | RateLimited)  # a limit that is told is not abuse
             and self.s.misuse.allow(self.id) is not None
         ):
             self.ws.close(CloseCode.ABUSE, "too many bad messages")
