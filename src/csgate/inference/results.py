@@ -10,7 +10,7 @@ from csgate.inference.manifest import TaskName
 Vector = NDArray[np.float32]
 
 
-class Timing(msgspec.Struct, frozen=True):
+class Timing(msgspec.Struct, frozen=True, gc=False):
     """Milliseconds by stage. ``batch`` is the number of items that ran together, 0 where nothing ran."""
 
     queue_ms: float = 0.0

@@ -23,7 +23,7 @@ BEST_BYTES: Final = 112
 """A tuple of an index and a score."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """What the tagger found in a picture: the ``best`` (tag index, score) first to last, and ``vector`` float32[F]."""
 
     best: tuple[tuple[int, float], ...]
@@ -39,14 +39,14 @@ class Seen(msgspec.Struct, frozen=True):
         return BEST_BYTES * len(self.best) + (self.vector.nbytes if self.vector is not None else 0)
 
 
-class PictureJob(msgspec.Struct, frozen=True):
+class PictureJob(msgspec.Struct, frozen=True, gc=False):
     """A picture to tag; ``key`` is its cache key where that was worked out already."""
 
     picture: Picture
     key: bytes | None
 
 
-class TensorJob(msgspec.Struct, frozen=True):
+class TensorJob(msgspec.Struct, frozen=True, gc=False):
     """A row that is ready: an array of the model's input row shape and dtype."""
 
     row: Array
