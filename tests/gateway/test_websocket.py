@@ -34,8 +34,8 @@ async def test_echoes_text_and_binary() -> None:
         assert await served.peer.frame() == (0x81, b"in three pieces")
         await served.peer.send(close(1000, "bye"))
         assert await served.peer.close_code() == 1000
-        assert await served.ended() == CloseInfo(1000, "bye", by_peer=True)
         assert await served.peer.frame() == (0, b"")
+        assert await served.ended() == CloseInfo(1000, "bye", by_peer=True)
 
 
 async def test_what_the_app_sees() -> None:
@@ -90,6 +90,7 @@ async def test_the_accepted_head_names_the_subprotocol() -> None:
         assert b"sec-websocket-protocol: csgate.v1\r\n" in await peer.head()
         await peer.send(close(1000))
         assert await peer.close_code() == 1000
+        await peer.leave()
 
 
 async def test_a_subprotocol_that_was_not_offered() -> None:
@@ -142,8 +143,8 @@ async def test_close_wakes_the_reader_and_drops_what_is_sent_later(autojump_cloc
     async with serving(app) as served:
         assert await served.peer.frame() == (0x88, closed(4001, "draining")[2:])
         await served.peer.send(close(4001))
-        assert await served.ended() == CloseInfo(4001, "draining", by_peer=False)
         assert await served.peer.frame() == (0, b"")
+        assert await served.ended() == CloseInfo(4001, "draining", by_peer=False)
     assert trio.current_time() == pytest.approx(1)
 
 
@@ -200,9 +201,9 @@ async def test_the_app_fails() -> None:
         await served.peer.send(frame(TEXT, b"x"))
         assert await served.peer.close_code() == 1011
         await served.peer.send(close(1011))
-        await served.over.wait()
-        assert isinstance(served.error, KeyError)
         assert await served.peer.frame() == (0, b"")
+        await served.finished()
+        assert isinstance(served.error, KeyError)
 
 
 async def test_the_end_inside_a_nursery_of_the_app_is_no_failure() -> None:
@@ -231,7 +232,7 @@ async def test_a_failure_beside_the_end_is_a_failure() -> None:
 
     async with serving(app) as served:
         await served.peer.send(close(1000))
-        await served.over.wait()
+        await served.finished()
         assert isinstance(served.error, ExceptionGroup)
 
 
@@ -251,7 +252,19 @@ async def test_a_violator_that_stays_is_dropped(autojump_clock: trio.testing.Moc
     async with serving(echo, close_s=5.0) as served:
         await served.peer.send(frame(TEXT, b"\xff"))
         assert await served.peer.close_code() == 1007
-        assert (await served.ended()).code == 1007
+        await served.over.wait()
+        assert served.info == CloseInfo(1007, "text is not UTF-8", by_peer=False)
+    assert trio.current_time() == pytest.approx(5)
+
+
+async def test_a_peer_that_stays_after_both_closes_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    async with serving(echo, close_s=5.0) as served:
+        await served.peer.send(close(1000))
+        assert await served.peer.close_code() == 1000
+        assert await served.peer.frame() == (0, b"")
+        await trio.sleep(1)
+        await served.peer.send(frame(TEXT, b"late"))
+        await served.over.wait()
     assert trio.current_time() == pytest.approx(5)
 
 
@@ -373,7 +386,8 @@ async def test_a_reader_that_takes_nothing_is_given_up(autojump_clock: trio.test
         await ws.receive()
 
     async with serving(app, trio.testing.lockstep_stream_pair(), outbound_queue_bytes=150, send_s=30.0) as served:
-        assert await served.ended() == CloseInfo(1006, "", by_peer=True)
+        await served.over.wait()
+        assert served.info == CloseInfo(1006, "", by_peer=True)
     assert trio.current_time() == pytest.approx(30)
 
 

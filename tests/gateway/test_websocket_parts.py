@@ -38,7 +38,7 @@ class FakeTransport:
     def interrupt(self) -> None:
         raise NotImplementedError
 
-    async def send_eof(self) -> None:
+    async def send_eof(self) -> bool:
         raise NotImplementedError
 
     def detach(self) -> None:

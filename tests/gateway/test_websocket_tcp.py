@@ -39,8 +39,8 @@ async def test_large_and_small_by_turns() -> None:
                 assert await served.peer.frame() == (0x82, payload)
         await served.peer.send(close(1000))
         assert await served.peer.close_code() == 1000
-        assert await served.ended() == CloseInfo(1000, "", by_peer=True)
         assert await served.peer.frame() == (0, b"")
+        assert await served.ended() == CloseInfo(1000, "", by_peer=True)
 
 
 async def test_many_large_ones_with_back_pressure() -> None:
@@ -184,8 +184,26 @@ async def test_over_tls() -> None:
                 assert await served.peer.frame() == (0x82, PICTURE)
             await served.peer.send(frame(TEXT, b"\xff") + b"\xff" * 1000)
             assert await served.peer.close_code() == 1007
-            await served.peer.stream.aclose()
             assert (await served.ended()).code == 1007
+
+
+async def test_over_tls_the_server_does_not_wait_for_the_peer_to_end() -> None:
+    authority = trustme.CA()
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_context)
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
+    async with tcp_pair() as (client, server):
+        streams = (
+            trio.SSLStream(client, client_context, server_hostname="localhost", https_compatible=True),
+            trio.SSLStream(server, server_context, server_side=True, https_compatible=True),
+        )
+        async with serving(echo, streams) as served:
+            await served.peer.send(close(1000))
+            assert await served.peer.close_code() == 1000
+            with trio.fail_after(3):  # less than close_s
+                assert await served.peer.frame() == (0, b"")
+                await served.over.wait()
 
 
 # --- the transports by themselves ---

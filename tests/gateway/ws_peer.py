@@ -67,6 +67,15 @@ class Peer:
             size = int.from_bytes(await self.read(8), "big")
         return start[0], await self.read(size)
 
+    async def leave(self) -> None:
+        """Reads to the end, then closes."""
+        try:
+            while await self.stream.receive_some(65536):
+                pass
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass
+        await self.stream.aclose()
+
     async def close_code(self) -> int:
         """Of the close frame that has to come next, after any messages, pings and pongs."""
         while True:
@@ -88,9 +97,17 @@ class Served:
         self.scope = trio.CancelScope()
 
     async def ended(self) -> CloseInfo:
-        await self.over.wait()
+        """How it ended."""
+        await self.finished()
         assert self.info is not None, self.error
         return self.info
+
+    async def finished(self) -> None:
+        """Waits for the end; the peer closes its side when the server has, as clients do."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.peer.leave)
+            await self.over.wait()
+            nursery.cancel_scope.cancel()
 
 
 Streams = tuple[trio.abc.Stream, trio.abc.Stream]

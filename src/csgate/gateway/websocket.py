@@ -5,6 +5,7 @@ first of them to end cancels the others, and the socket is closed on every way o
 """
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -31,6 +32,9 @@ __all__ = [
     "WebSocketSettings",
     "serve_websocket",
 ]
+
+_BLIND_LINGER_S: Final = 0.3
+"""How long bytes are thrown away where the peer cannot be told that ours have ended (TLS): it may wait for us."""
 
 _MESSAGES_A_TURN: Final = 32
 """Messages given out in a row before the other connections get their turn."""
@@ -202,11 +206,13 @@ class WebSocket:
             connection.next_message()
             if connection.state is State.CLOSING:
                 await self._fill()
-        if connection.state is State.FAILED:
-            # Closing now, with bytes unread, would reset the connection and could take our close frame with it.
-            await self._transport.send_eof()
-            while await self._discard():
-                pass
+        if connection.state in (State.FAILED, State.CLOSED):
+            # The server ends TCP first (RFC 6455 section 7.1.1). Closing it with bytes unread would be a reset, which
+            # could take our close frame with it: so end our half, and throw away what comes until the peer has ended.
+            told = await self._transport.send_eof()
+            with trio.move_on_after(math.inf if told else _BLIND_LINGER_S):
+                while await self._discard():
+                    pass
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

@@ -67,8 +67,8 @@ class Transport(Protocol):
         """
         ...
 
-    async def send_eof(self) -> None:
-        """Says that nothing more will come, where the stream can say so."""
+    async def send_eof(self) -> bool:
+        """Says that nothing more will come; ``False`` where the stream cannot say so."""
         ...
 
     def detach(self) -> None:
@@ -146,9 +146,10 @@ class SocketTransport:
             with contextlib.suppress(trio.ClosedResourceError):
                 await trio.lowlevel.wait_writable(self._socket)
 
-    async def send_eof(self) -> None:
+    async def send_eof(self) -> bool:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
+        return True
 
     def detach(self) -> None:
         self._socket.detach()
@@ -193,10 +194,12 @@ class StreamTransport:
             raise trio.BrokenResourceError("the stream was closed") from error
         return len(piece)
 
-    async def send_eof(self) -> None:
-        if isinstance(self._stream, trio.abc.HalfCloseableStream):
-            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._stream.send_eof()
+    async def send_eof(self) -> bool:
+        if not isinstance(self._stream, trio.abc.HalfCloseableStream):
+            return False
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._stream.send_eof()
+        return True
 
     def detach(self) -> None:
         pass
