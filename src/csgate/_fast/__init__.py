@@ -1,8 +1,8 @@
-"""The native core: unmasking, UTF-8 and Base64 checks, tensor preparation, each with a pure reference.
+"""The native core: unmasking, frames, UTF-8 and Base64 checks, tensor preparation, each with a pure reference.
 
 ``CSGATE_FAST`` chooses at import: ``auto`` (the default: native where it was built, else pure), ``native`` (or fail),
-``pure``. ``IMPLEMENTATION`` says which one it became, ``SIMD`` which instruction set its kernels use: ``avx2``,
-``ssse3``, ``neon``, ``scalar``, or ``none`` for pure. ``CSGATE_FAST_SIMD`` forces a level, for tests.
+``pure``. ``IMPLEMENTATION`` says which one it became, ``SIMD`` which instruction set its kernels use: ``avx512``,
+``avx2``, ``ssse3``, ``neon``, ``scalar``, or ``none`` for pure. ``CSGATE_FAST_SIMD`` forces a level, for tests.
 """
 
 import os

@@ -145,6 +145,9 @@ void csgate_emit_pixels(csgate_simd level, const csgate_tensor *tensor, uint32_t
 }
 
 void csgate_emit_fill(const csgate_tensor *tensor, uint32_t y, uint32_t x, uint32_t n, const uint8_t fill[3]) {
+    if (n == 0) { /* twice a row where nothing is letter-boxed */
+        return;
+    }
     int32_t levels[3 * 64];
     for (unsigned i = 0; i < 64; i++) {
         for (unsigned c = 0; c < 3; c++) {
