@@ -1,0 +1,346 @@
+"""The node: opened whole, drained on the way out. The engine is a stand-in; everything else is real."""
+
+import io
+import json
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+import trustme
+from tests.gateway.conftest import SECRET, Client, Closed, rest, until
+
+from csgate.cli.groups import one_reason
+from csgate.config import Config, load_config
+from csgate.errors import ConfigError
+from csgate.events import Draft
+from csgate.gateway import node as node_module
+from csgate.gateway.node import Node, describe_engine, open_node, run_node
+from csgate.inference import EngineInfo, ModelInfo
+from csgate.session import Turn
+from csgate.telemetry import Metrics, Telemetry, open_logger
+
+INFO = EngineInfo(
+    provider="CPUExecutionProvider",
+    precision="int8",
+    models={"intent": ModelInfo("tiny", "1", "intent", "int8", "CPUExecutionProvider", "0" * 64, ("hello",))},
+)
+
+
+class Stage:
+    """What stands in for the engine and the dialog: turns wait for ``release`` if they say ``hold``."""
+
+    def __init__(self) -> None:
+        self.info = INFO
+        self.release = trio.Event()
+        self.log = io.StringIO()
+        self.telemetry = Telemetry(Metrics(), open_logger("debug", stream=self.log))
+
+    async def answer(self, turn: Turn) -> Draft:
+        if turn.text == "hold":
+            await self.release.wait()
+        return Draft(text=f"re: {turn.text}")
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [entry for entry in entries if entry["event"] == event]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage()
+
+    @asynccontextmanager
+    async def open_engine(*_: Any) -> AsyncIterator[Stage]:
+        yield made
+
+    monkeypatch.setattr(node_module, "open_engine", open_engine)
+    monkeypatch.setattr(node_module, "Dialog", lambda *_: made)
+    return made
+
+
+def config_at(tmp_path: Path, **sections: Any) -> Config:
+    sections["server"] = {"port": 0, "data_dir": str(tmp_path), "drain_seconds": 5} | sections.get("server", {})
+    sections["auth"] = {"secret": SECRET}
+    return load_config(None, sections, environ={})
+
+
+OpenNode = Callable[..., AbstractAsyncContextManager[Node]]
+
+
+@pytest.fixture
+def opened(stage: Stage, tmp_path: Path) -> OpenNode:
+    @asynccontextmanager
+    async def open_one(**sections: Any) -> AsyncIterator[Node]:
+        with trio.fail_after(20):
+            async with open_node(config_at(tmp_path, **sections), stage.telemetry) as node:
+                yield node
+
+    return open_one
+
+
+async def connect(node: Node, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
+    stream = await trio.open_tcp_stream(*node.address)
+    if tls is None:
+        return stream
+    return trio.SSLStream(stream, tls, server_hostname="127.0.0.1", https_compatible=True)
+
+
+def token(node: Node, subject: str = "ann") -> str:
+    return node.auth.mint(subject, lifetime_s=3600, now=time.time())
+
+
+async def upgrade(stream: trio.abc.Stream, node: Node, *headers: str) -> Client:
+    lines = [
+        "GET /ws HTTP/1.1",
+        "Host: a",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        f"Authorization: Bearer {token(node)}",
+        *headers,
+    ]
+    await stream.send_all("\r\n".join([*lines, "", ""]).encode())
+    return Client(stream)
+
+
+async def v1(node: Node, tls: ssl.SSLContext | None = None) -> Client:
+    client = await upgrade(await connect(node, tls), node, "Sec-WebSocket-Protocol: csgate.v1")
+    assert (await client.head()).startswith("HTTP/1.1 101 ")
+    await client.say(type="hello")
+    assert (await client.expect("welcome"))["engine"] == describe_engine(INFO)
+    return client
+
+
+async def get(address: tuple[str, int] | None, path: str) -> tuple[int, bytes]:
+    assert address is not None
+    stream = await trio.open_tcp_stream(*address)
+    async with stream:
+        await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await rest(stream)).partition(b"\r\n\r\n")
+        return int(head.split(b" ")[1]), body
+
+
+async def test_one_port_for_chat_and_http(opened: OpenNode, stage: Stage) -> None:
+    async with opened() as node:
+        assert node.operator_address is None
+        assert node.readiness().ready
+        status, body = await get(node.address, "/readyz")
+        assert (status, json.loads(body)["engine"]) == (200, describe_engine(INFO))
+        client = await v1(node)
+        assert (await client.ask("m1"))["text"] == "re: hello"
+        await client.leave()
+        await client.stream.aclose()
+        (listening,) = stage.logged("listening")
+        assert (listening["port"], listening["tls"]) == (node.address[1], False)
+    assert not node.readiness().ready
+    assert stage.logged("drained")[0]["connections"] == 0
+
+
+async def test_operator_routes_on_a_port_of_their_own(opened: OpenNode) -> None:
+    async with opened(server={"operator_port": 0}) as node:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert (await get(node.operator_address, path))[0] == 200
+            assert (await get(node.address, path))[0] == 404
+        assert (await get(node.operator_address, "/v1/guest"))[0] == 404
+        stream = await trio.open_tcp_stream(*(node.operator_address or ("", 0)))
+        client = await upgrade(stream, node)
+        assert (await client.head()).startswith("HTTP/1.1 404 ")
+        await stream.aclose()
+
+
+# --- The drain -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_the_drain_finishes_what_was_begun(
+    opened: OpenNode, stage: Stage, tmp_path: Path, authority: trustme.CA, over_tls: bool
+) -> None:
+    server, context = {}, None
+    if over_tls:
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        server = {"tls_certificate": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+    events: list[str] = []
+
+    async def watch(client: Client, node: Node) -> None:
+        await client.expect("draining")
+        events.append("draining")
+        error = await client.ask("late")
+        events.append(error["code"])
+        probe = await connect(node, context)
+        await probe.send_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"this node is draining" in await until(probe, b"}")
+        newcomer = await upgrade(await connect(node, context), node)
+        assert (await newcomer.head()).startswith("HTTP/1.1 503 ")
+        stage.release.set()
+        events.append((await client.expect("reply"))["id"])
+        try:
+            await client.receive()
+        except Closed as closed:
+            events.append(str(closed.code))
+        for stream in (client.stream, probe, newcomer.stream):
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        async with opened(server=server) as node:
+            client = await v1(node, context)
+            await client.say(type="message", id="m1", text="hold")
+            await client.expect("ack")
+            nursery.start_soon(watch, client, node)
+    assert events == ["draining", "overloaded", "m1", "4001"]
+    assert stage.logged("drained")[0]["connections"] == 0
+    assert stage.logged("drain_incomplete") == []
+
+
+async def test_a_slow_reader_gets_the_close_frame_behind_all_answers(opened: OpenNode) -> None:
+    """The drain waits for close handshakes, not only for answers."""
+    texts: list[str] = []
+    async with trio.open_nursery() as nursery:
+        async with opened(limits={"messages_burst": 1_000, "outbound_queue_bytes": 8 * 2**20}) as node:
+            sock = trio.socket.socket()
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
+            await sock.connect(node.address)
+            client = await upgrade(trio.SocketStream(sock), node, "Sec-WebSocket-Protocol: csgate.v1")
+            await client.head()
+            await client.say(type="hello")
+            await client.expect("welcome")
+            for i in range(800):
+                await client.say(type="message", id=f"m{i}", text="x" * 7_000)
+                if i % 10 == 9:
+                    await trio.lowlevel.checkpoint()
+            while node.conversations.open_turns == 0:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+
+            async def read() -> None:
+                await trio.sleep(0.3)
+                try:
+                    while True:
+                        texts.append(await client.text())
+                except Closed as closed:
+                    texts.append(str(closed.code))
+                await trio.aclose_forcefully(client.stream)
+
+            nursery.start_soon(read)
+    assert texts[-1] == "4001"
+
+
+async def test_a_drain_that_cannot_finish(opened: OpenNode, stage: Stage) -> None:
+    async with trio.open_nursery() as nursery:
+        async with opened(server={"drain_seconds": 0.05}) as node:
+            client = await v1(node)
+            await client.say(type="message", id="m1", text="hold")
+            await client.expect("ack")
+
+            async def read() -> None:
+                assert await client.close_code() == 4001
+                await client.stream.aclose()
+
+            nursery.start_soon(read)
+    assert stage.logged("drain_incomplete")
+    assert stage.logged("drained")[0]["connections"] == 0
+
+
+async def test_a_peer_that_does_not_answer_the_close_frame(opened: OpenNode, stage: Stage) -> None:
+    async with opened(limits={"close_seconds": 0.1}) as node:
+        client = await v1(node)
+    assert stage.logged("drained")[0]["connections"] == 0
+    await trio.aclose_forcefully(client.stream)
+
+
+async def test_no_drain_when_the_block_fails(opened: OpenNode, stage: Stage) -> None:
+    async def hold(client: Client) -> None:
+        with pytest.raises((Closed, trio.BrokenResourceError)):
+            await client.expect("never")
+        await trio.aclose_forcefully(client.stream)
+
+    async def fail(nursery: trio.Nursery) -> None:
+        async with opened() as node:
+            nursery.start_soon(hold, await v1(node))
+            raise ConfigError("mistake")
+
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(ExceptionGroup) as caught:
+            await fail(nursery)
+    assert str(one_reason(caught.value)) == "mistake"
+    assert stage.logged("draining") == []
+
+
+# --- What stops the start --------------------------------------------------------------------------------------------
+
+
+async def test_an_address_that_is_taken(opened: OpenNode) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ExceptionGroup) as caught:
+            async with opened(server={"port": port}):
+                pytest.fail("opened")
+    reason = one_reason(caught.value)
+    assert isinstance(reason, ConfigError)
+    assert str(reason) == f"Cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another with --port."
+
+
+@pytest.mark.parametrize("missing", [False, True])
+async def test_a_certificate_that_cannot_be_used(opened: OpenNode, tmp_path: Path, missing: bool) -> None:
+    file = tmp_path / "cert.pem"
+    if not missing:
+        file.write_text("not a certificate")
+    with pytest.raises(ConfigError) as caught:
+        async with opened(server={"tls_certificate": str(file), "tls_key": str(file)}):
+            pytest.fail("opened")
+    assert str(caught.value).startswith("server.tls_certificate or tls_key cannot be used: ")
+    assert str(caught.value).endswith(".")
+
+
+async def test_a_proxy_that_is_no_network(opened: OpenNode) -> None:
+    with pytest.raises(ConfigError, match=r"server\.trusted_proxies: 'proxy'"):
+        async with opened(server={"trusted_proxies": ["proxy"]}):
+            pytest.fail("opened")
+
+
+# --- Signals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains(stage: Stage, tmp_path: Path, number: signal.Signals) -> None:
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_node, config_at(tmp_path), stage.telemetry)
+            os.kill(os.getpid(), number)
+    assert stage.logged("signal")[0]["signal"] == number.name
+    assert stage.logged("drained")
+
+
+async def test_a_second_signal_ends_the_drain(stage: Stage, tmp_path: Path) -> None:
+    config = config_at(tmp_path, server={"drain_seconds": 1_000}, limits={"close_seconds": 1_000})
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            node = await nursery.start(run_node, config, stage.telemetry)
+            client = await v1(node)
+            await client.say(type="message", id="m1", text="hold")
+            await client.expect("ack")
+            os.kill(os.getpid(), signal.SIGTERM)
+            await client.expect("draining")
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert len(stage.logged("signal")) == 2
+    assert stage.logged("drained") == []
+    await trio.aclose_forcefully(client.stream)
