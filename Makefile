@@ -24,15 +24,19 @@ chat: $(VENV)/.installed-cpu ## talk to a running csgate from this terminal
 	@exec $(BIN)/csgate chat 127.0.0.1:8080 $(ARGS)
 
 test: $(VENV)/.installed-dev ## run every test; a skipped one counts as failed (ARGS='tests/wire -x' for some)
-	@echo "make: running the tests"
-	@CSGATE_NO_SKIP=1 $(BIN)/python -m pytest $(ARGS)
-
-coverage: $(VENV)/.installed-dev ## run every test and fail below 95 % of lines and branches
+ifdef COVERAGE
 	@echo "make: running the tests under coverage"
 	@rm -f .coverage .coverage.*
 	@CSGATE_NO_SKIP=1 $(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --fail-under=95
+else
+	@echo "make: running the tests"
+	@CSGATE_NO_SKIP=1 $(BIN)/python -m pytest $(ARGS)
+endif
+
+coverage: ## run every test and fail below 95 % of lines and branches
+	@$(MAKE) --no-print-directory test COVERAGE=1
 
 lint: $(VENV)/.installed-dev ## check style, formatting and types
 	@echo "make: ruff check, ruff format --check, mypy --strict"
