@@ -89,11 +89,15 @@ class SlowStore:
         return slowly
 
 
+class OtherStore(MemoryStore):
+    """A memory store that does not promise never to yield: the conversations use a task each to change the log."""
+
+
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, store: Any = None) -> None:
         self.stream = io.StringIO()
         self.telemetry = Telemetry(log=open_logger(stream=self.stream))
-        self.store: Any = MemoryStore()
+        self.store: Any = store or MemoryStore()
         self.answer: Answerer = scripted
         self.recorder = Recorder
         self.slow_store = SlowStore
@@ -121,10 +125,10 @@ class Rig:
         return list(page.events)
 
 
-@pytest.fixture
-def rig() -> Rig:
+@pytest.fixture(params=[MemoryStore, OtherStore])
+def rig(request: pytest.FixtureRequest) -> Rig:
     """Tests name ``autojump_clock`` themselves: pytest-trio takes a clock only from a test's own arguments."""
-    return Rig()
+    return Rig(request.param())
 
 
 @pytest.fixture(scope="session")

@@ -2,21 +2,25 @@
 
 import hashlib
 import math
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csgate.config import SessionSettings
 from csgate.errors import BadBase64, Overloaded
 from csgate.events import ConversationState, DeltaEvent, Draft, Intent, Language, Picture, Principal, Tag
-from csgate.session import Turn, finals
+from csgate.session import MemoryStore, Turn, finals
 from csgate.session.digest import THREAD_ABOVE_BYTES, content_digest, digest_of
 from csgate.session.handoff import TRANSITIONS, Cue, needs_agent, next_state
 from csgate.session.identity import new_conversation_id, new_epoch, new_notice_id, new_reference
+from csgate.session.office import Office
 from csgate.session.stream import DELTA_INTERVAL_S, AnswerStream
 from csgate.session.turn import Stop
 from csgate.session.wording import NOBODY_CAME, language_of
+from csgate.telemetry import Telemetry
 
 contents = st.tuples(
     st.text(max_size=8),
@@ -166,3 +170,20 @@ def test_a_turn_can_be_made_without_a_session() -> None:
     turn.progress("understanding")
     turn.delta("x")
     assert (turn.attempt, turn.language, turn.history) == (1, "en", ())
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=8))])
+def test_timestamps_are_in_utc_whatever_the_clock_says(zone: timezone) -> None:
+    now = datetime(2026, 1, 1, 0, 0, 1, 999_999, UTC).astimezone(zone)
+    office = Office(MemoryStore(), None, SessionSettings(), Telemetry(), lambda: now, None)  # type: ignore[arg-type]
+    assert office.timestamp() == "2026-01-01T00:00:01.999Z"
+    assert office.timestamp(61.5) == "2025-12-31T23:59:00.499Z"
+
+
+def test_a_promise_never_to_yield_is_not_inherited() -> None:
+    class Derived(MemoryStore):
+        pass
+
+    for store, prompt in ((MemoryStore(), True), (Derived(), False)):
+        office = Office(store, None, SessionSettings(), Telemetry(), lambda: None, None)  # type: ignore[arg-type, return-value]
+        assert office.prompt is prompt

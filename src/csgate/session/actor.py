@@ -1,5 +1,9 @@
-"""The task that does a conversation's work, one thing at a time: it alone changes the log, so that what is published
-has the order of the log. It lives while there is work and its turns live beside it, not in any connection.
+"""What does a conversation's work, one thing at a time: it alone changes the log, so that what is published has the
+order of the log. It lives while there is work, and its turns with it, not in any connection.
+
+With a store that never yields, each thing is done on the spot: by the task of the connection that asks for it, or by
+that of the turn that has ended. Otherwise one thing waits for another, and the actor has a task of its own that does
+them in order. A task is needed for timers in any case.
 """
 
 import math
@@ -58,7 +62,8 @@ class Actor:
     """Inbox, turns and timers of one conversation.
 
     The inbox holds at most ``max_waiting`` jobs and ``waiting`` as many turns. Timers (grace, countdown to the end
-    of a handoff, held back deltas) are deadlines of the one wait, not tasks.
+    of a handoff, held back deltas) are deadlines of the one wait of the actor's task, which runs while one is set, or
+    while there is any work where the store may yield.
     """
 
     __slots__ = (
@@ -69,6 +74,7 @@ class Actor:
         "_inbox",
         "_office",
         "_running",
+        "_tasked",
         "_unwanted",
         "_waiting",
         "_wake",
@@ -86,9 +92,10 @@ class Actor:
         self._unwanted: set[str | None] = set()
         self._grace_at = math.inf
         self._countdown_at = math.inf
+        self._tasked = False
         self._wake = trio.Event()
 
-    # --- Called from other tasks: nothing here waits for the store ---
+    # --- Called from other tasks: nothing here waits for a store that yields ---
 
     async def ask(self, job: Callable[["Actor"], Awaitable[T]], coming: str | None = None) -> T:
         """Has ``job`` done in its turn, and waits; it is done to the end even if the waiting is cancelled.
@@ -100,11 +107,16 @@ class Actor:
             Overloaded: the inbox is full, or the conversations were closed.
             Exception: what ``job`` raised.
         """
+        if self._office.prompt:
+            try:
+                return await job(self)
+            finally:
+                await self._catch_up()
         if len(self._inbox) >= self._office.settings.max_waiting:
             raise Overloaded("inbox full", retry_after=RETRY_SOON_S)
         request = _Request(job, coming)
         self._inbox.append(cast("_Request[object]", request))
-        self._wake.set()
+        self._rouse()
         await request.done.wait()
         if request.error is not None:
             raise request.error
@@ -119,6 +131,7 @@ class Actor:
             if turn.open.id == id:
                 self._waiting.remove(turn)
                 self._end(turn, Stop.CANCELLED)
+                self._rouse()
                 return
         if any(request.coming == id for request in self._inbox):
             self._unwanted.add(id)
@@ -126,7 +139,7 @@ class Actor:
     def start_grace(self) -> None:
         """Nobody is attached any more."""
         self._grace_at = trio.current_time() + self._office.settings.grace_seconds
-        self._wake.set()
+        self._rouse()
 
     def stop_grace(self) -> None:
         self._grace_at = math.inf
@@ -135,7 +148,7 @@ class Actor:
         """A person is wanted and none is there; a countdown under way goes on."""
         if self._countdown_at == math.inf:
             self._countdown_at = trio.current_time() + self._office.settings.handoff_seconds
-            self._wake.set()
+            self._rouse()
 
     def stop_countdown(self) -> None:
         self._countdown_at = math.inf
@@ -149,23 +162,43 @@ class Actor:
 
     # --- The task ---
 
-    async def run(self) -> None:
-        """Works until there is nothing left to do."""
-        # Started from some connection's context, whose ids are not those of the work to come.
-        contextvars.clear_contextvars()
+    def _rouse(self) -> None:
+        """There is something for the actor's task."""
+        if self._tasked:
+            self._wake.set()
+        elif not self._office.closed:
+            self._tasked = True
+            self._office.start(self._run)
+
+    async def _run(self) -> None:
+        """Works until there is nothing left that needs a task."""
         contextvars.bind_contextvars(conversation=self._conversation.header.id)
         try:
             while await self._step():
                 pass
         finally:
-            self._conversation.actor = None
+            self._tasked = False
             for request in self._inbox:
                 request.done.set()
-        self._conversation.rest()
+        self._retire()
 
-    async def _step(self) -> bool:
-        """Does the first thing that is due, or waits for one; false when there is none and none can come due."""
-        now = trio.current_time()
+    async def _catch_up(self) -> None:
+        """Does all that is due at once, in whatever task has made it so."""
+        while await self._advance():
+            pass
+        if self._tasked:
+            self._wake.set()
+        else:
+            self._retire()
+
+    def _retire(self) -> None:
+        """Lets the conversation go on without an actor where there is nothing left to do."""
+        if self._running is None and not self._inbox:
+            self._conversation.actor = None
+            self._conversation.rest()
+
+    async def _advance(self) -> bool:
+        """Does the first thing about turns that is due; false when there is none."""
         running = self._running
         if running is not None and running.final is not None:
             await self._settle(running)
@@ -173,8 +206,18 @@ class Actor:
         elif self._ended:
             await self._settle(self._ended.popleft())
         elif running is None and self._waiting:
-            self._begin(self._waiting.popleft(), now)
-        elif self._inbox:
+            self._begin(self._waiting.popleft())
+        else:
+            return False
+        return True
+
+    async def _step(self) -> bool:
+        """Does the first thing that is due, or waits for one; false when there is none that this task must wait for."""
+        if await self._advance():
+            return True
+        now = trio.current_time()
+        running = self._running
+        if self._inbox:
             await self._do(self._inbox[0])
         elif now >= self._grace_at:
             self._grace_at = math.inf
@@ -187,9 +230,11 @@ class Actor:
         elif running is None and self._countdown_at == math.inf:
             return False
         else:
-            self._wake = trio.Event()
             flush_at = math.inf if running is None else running.stream.flush_at
             due_at = min(self._grace_at, self._countdown_at, flush_at)
+            if due_at == math.inf and self._office.prompt:
+                return False  # who ends the turn goes on from there
+            self._wake = trio.Event()
             if due_at == math.inf:
                 await self._wake.wait()
             else:
@@ -212,15 +257,22 @@ class Actor:
 
     # --- Turns ---
 
-    def _begin(self, turn: PendingTurn, now: float) -> None:
+    def _begin(self, turn: PendingTurn) -> None:
+        if self._conversation.state == "human":
+            self._end(turn, Stop.MUTED)
+            return
         self._running = turn
-        turn.scope.deadline = now + self._office.settings.turn_seconds
-        self._office.start_soon(answer_turn, self._conversation, turn, self._wake_up)
+        turn.scope.deadline = trio.current_time() + self._office.settings.turn_seconds
+        self._office.start(self._answer, turn)
         for ahead, other in enumerate(self._waiting, start=1):
             self._conversation.broadcast(ProgressEvent(id=other.open.id, stage="queued", position=ahead))
 
-    def _wake_up(self) -> None:
-        self._wake.set()
+    async def _answer(self, turn: PendingTurn) -> None:
+        await answer_turn(self._conversation, turn, self._rouse)
+        if self._office.prompt:
+            await self._catch_up()
+        else:
+            self._rouse()
 
     def _end(self, turn: PendingTurn, why: Stop) -> None:
         """Ends a turn that does not run."""
@@ -228,7 +280,6 @@ class Actor:
             turn.open.id, why, "", turn.open.language, new_reference(), self._office.timestamp()
         )
         self._ended.append(turn)
-        self._wake.set()
 
     def _end_all(self, why: Stop) -> None:
         if self._running is not None:
@@ -250,7 +301,9 @@ class Actor:
                 await self._change_state(Cue.ASKED)
         except Exception:
             # The turn stays open in the store, which is where a later attempt would find it.
-            office.telemetry.log.exception("final_event_not_stored", turn=turn.open.id)
+            office.telemetry.log.exception(
+                "final_event_not_stored", conversation=conversation.header.id, turn=turn.open.id
+            )
         finally:
             office.close_turn()
 
@@ -294,7 +347,7 @@ class Actor:
 
     async def _accept_customer(self, event: MessageEvent, digest: bytes, opened: OpenTurn) -> Accepted:
         office = self._office
-        if self._conversation.state != "human" and len(self._waiting) >= office.settings.max_waiting:
+        if len(self._waiting) >= office.settings.max_waiting:
             return await self._known(event.id, digest, Overloaded("turns waiting", retry_after=RETRY_SOON_S))
         if office.open_turns >= office.settings.max_open_turns:
             return await self._known(event.id, digest, Overloaded("turns open", retry_after=RETRY_SOON_S))
@@ -324,14 +377,14 @@ class Actor:
         return Accepted(record.offset, new=False)
 
     def _enqueue(self, turn: PendingTurn) -> None:
-        if self._conversation.state == "human":
-            self._end(turn, Stop.MUTED)
-        elif turn.open.id in self._unwanted:
+        muted = self._conversation.state == "human"
+        if turn.open.id in self._unwanted and not muted:
             self._end(turn, Stop.CANCELLED)
         else:
+            # Also while a person answers: its final event comes after that of a turn that is being stopped.
             self._waiting.append(turn)
             ahead = len(self._waiting) - (self._running is None)
-            if ahead:
+            if ahead and not muted:
                 self._conversation.broadcast(ProgressEvent(id=turn.open.id, stage="queued", position=ahead))
 
     async def rate(self, sender: "Attachment", reply: str, score: int, comment: str | None) -> None:
@@ -348,7 +401,7 @@ class Actor:
     async def ask_for_person(self, reason: str | None) -> None:
         """See :meth:`csgate.session.attachment.Attachment.handoff`."""
         reason = None if reason is None else reason[:REASON_LOGGED_CHARS]
-        self._office.telemetry.log.info("handoff_asked", reason=reason)
+        self._office.telemetry.log.info("handoff_asked", conversation=self._conversation.header.id, reason=reason)
         await self._change_state(Cue.ASKED)
 
     async def _change_state(self, cue: Cue) -> None:

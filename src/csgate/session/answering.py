@@ -1,7 +1,9 @@
 """One turn as a task: asks the answerer, and makes a final event of whatever comes of it."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 import trio
 from structlog import contextvars
@@ -16,13 +18,18 @@ from csgate.session.turn import PendingTurn, Turn
 if TYPE_CHECKING:
     from csgate.session.conversation import Conversation
 
+_OFFSET: Final = attrgetter("offset")
+
 
 async def answer_turn(conversation: "Conversation", pending: PendingTurn, wake: Callable[[], None]) -> None:
-    """Sets ``pending.final``, whatever happens short of the end of the nursery, and calls ``wake``.
+    """Sets ``pending.final``, whatever happens short of the end of the nursery.
 
     The scope of ``pending`` is entered here; cancelling it removes everything that works for this turn.
+
+    Args:
+        wake: called when deltas are held back, which have to be sent later.
     """
-    contextvars.bind_contextvars(turn=pending.open.id)
+    contextvars.bind_contextvars(conversation=conversation.header.id, turn=pending.open.id)
     office = conversation.office
     final: FinalEvent | None = None
     failure: Exception | None = None
@@ -54,7 +61,6 @@ async def answer_turn(conversation: "Conversation", pending: PendingTurn, wake: 
         told = failure if isinstance(failure, CsgateError) else Internal()
         final = finals.failed(pending.open.id, told, pending.open.language, ref, office.timestamp())
     pending.final = final
-    wake()
 
 
 async def _turn(conversation: "Conversation", pending: PendingTurn, wake: Callable[[], None]) -> Turn:
@@ -76,6 +82,8 @@ async def _turn(conversation: "Conversation", pending: PendingTurn, wake: Callab
             wake()  # the actor has a new deadline
 
     page = await office.store.read(conversation.header.id, limit=office.settings.page_events)
+    if conversation.notes is None:
+        conversation.notes = {}
     return Turn(
         conversation=conversation.header.id,
         id=opened.id,
@@ -85,15 +93,18 @@ async def _turn(conversation: "Conversation", pending: PendingTurn, wake: Callab
         deadline=pending.scope.deadline,
         attempt=opened.attempt,
         language=opened.language,
-        history=() if page is None else tuple(event for event in page.events if _before(event, pending.offset)),
+        history=() if page is None else _before(page.events, pending.offset),
+        notes=conversation.notes,
         on_progress=progress,
         on_delta=delta,
     )
 
 
-def _before(event: LogEvent, offset: int) -> bool:
-    """Whether ``event`` precedes the turn of the message at ``offset``: not itself, not what waits behind it."""
-    return event.offset < offset or not (isinstance(event, MessageEvent) and event.author == "customer")
+def _before(events: Sequence[LogEvent], offset: int) -> tuple[LogEvent, ...]:
+    """Those that precede the turn of the message at ``offset``: not itself, not the messages that wait behind it."""
+    own = bisect_left(events, offset, key=_OFFSET)
+    later = [event for event in events[own:] if not (isinstance(event, MessageEvent) and event.author == "customer")]
+    return (*events[:own], *later)
 
 
 def _sole(error: Exception) -> Exception:

@@ -1,9 +1,9 @@
 """A conversation in memory, while somebody is attached to it or work is pending.
 
-Idle it is this one small object: the actor that does the work is made when there is some and ends with it.
+Idle it is this one small object: the actor that does the work is made when there is some and goes with it.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csgate.errors import Overloaded
 from csgate.events import ConversationState, Language, LiveEvent, LogEvent
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """Who is attached, who answers, and the way to the actor."""
+    """Who is attached, who answers, and the way to the actor. ``notes`` are the answerer's."""
 
-    __slots__ = ("actor", "attachments", "header", "language", "office", "said", "state")
+    __slots__ = ("actor", "attachments", "header", "language", "notes", "office", "said", "state")
 
     def __init__(self, office: Office, header: Header, state: ConversationState, *, said: bool) -> None:
         self.office = office
@@ -29,6 +29,7 @@ class Conversation:
         self.language: Language = "en"
         self.attachments: tuple[Attachment, ...] = ()
         self.actor: Actor | None = None
+        self.notes: dict[str, Any] | None = None  # until the first turn
         office.live[header.id] = self
 
     # --- Who listens ---
@@ -75,7 +76,7 @@ class Conversation:
     # --- What is to be done ---
 
     def work(self) -> Actor:
-        """The actor, started if there was none.
+        """The actor, made if there was none; it is to be given something to do.
 
         Raises:
             Overloaded: the conversations are closed.
@@ -84,7 +85,6 @@ class Conversation:
             raise Overloaded("the conversations are closed")
         if self.actor is None:
             self.actor = Actor(self)
-            self.office.start_soon(self.actor.run)
         return self.actor
 
     def watch(self) -> None:

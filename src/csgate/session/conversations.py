@@ -50,7 +50,7 @@ async def open_conversations(
     async with trio.open_nursery() as nursery:
         office = Office(store, answer, settings, telemetry, now, nursery.start_soon)
         office.count(said=await store.count())
-        nursery.start_soon(_sweep, office)
+        office.start(_sweep, office)
         try:
             yield Conversations(office)
         finally:

@@ -18,11 +18,11 @@ def content_digest(text: str | None, picture: Picture | None) -> bytes:
     resends uses the same form.
     """
     words = (text or "").encode("utf-8", "surrogatepass")
-    digest = hashlib.sha256(len(words).to_bytes(8, "big"))
-    digest.update(words)
-    if picture is not None:
-        digest.update(picture.encoding.encode())
-        digest.update(picture.data)
+    head = len(words).to_bytes(8, "big") + words
+    if picture is None:
+        return hashlib.sha256(head).digest()
+    digest = hashlib.sha256(head + picture.encoding.encode())
+    digest.update(picture.data)
     return digest.digest()
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from csgate.errors import DuplicateMismatch
 from csgate.events import ConversationState, ErrorEvent, LogEvent, MessageEvent, RateEvent, StateEvent
-from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Stored
+from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, PromptStore, Record, Stored
 
 
 class _Log:
@@ -51,7 +51,7 @@ class _Log:
             del self.records[id]
 
 
-class MemoryStore:
+class MemoryStore(PromptStore):
     """A :class:`~csgate.session.store.Store` in a dictionary.
 
     Bounded in events a conversation here, and in conversations and age by whoever calls :meth:`prune`. Of an open

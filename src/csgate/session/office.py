@@ -1,13 +1,15 @@
 """What all conversations of a process share: store, answerer, settings, clock, and the count of open turns."""
 
+import contextvars
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
+from structlog.contextvars import clear_contextvars
 
 from csgate.config import SessionSettings
-from csgate.session.store import Store
+from csgate.session.store import PromptStore, Store
 from csgate.session.turn import Answerer
 from csgate.telemetry import Telemetry
 
@@ -22,20 +24,27 @@ class StartSoon(Protocol):
 
 
 class Office:
-    """Shared state. ``live`` holds the conversations with somebody attached or work pending, by id."""
+    """Shared state.
+
+    Attributes:
+        live: the conversations with somebody attached or work pending, by id.
+        prompt: the store never yields.
+    """
 
     __slots__ = (
+        "_context",
         "_now",
         "_quiet",
         "_said",
+        "_start_soon",
         "_unsaid",
         "answer",
         "closed",
         "draining",
         "live",
         "open_turns",
+        "prompt",
         "settings",
-        "start_soon",
         "store",
         "telemetry",
     )
@@ -50,15 +59,19 @@ class Office:
         start_soon: StartSoon,
     ) -> None:
         self.store = store
+        self.prompt = PromptStore in type(store).__bases__
         self.answer = answer
         self.settings = settings
         self.telemetry = telemetry
-        self.start_soon = start_soon
         self.live: dict[str, Conversation] = {}
         self.open_turns = 0
         self.draining = False
         self.closed = False
         self._now = now
+        self._start_soon = start_soon
+        # Work is brought by connections, whose ids are not its own: it starts in a context without any.
+        self._context = contextvars.copy_context()
+        self._context.run(clear_contextvars)
         self._quiet = trio.Event()
         # Conversations in the store, and live ones in which nothing was said yet (the store has never heard of them).
         self._said = 0
@@ -66,8 +79,16 @@ class Office:
 
     def timestamp(self, seconds_ago: float = 0.0) -> str:
         """RFC 3339 in UTC with milliseconds and Z."""
-        moment = datetime.fromtimestamp(self._now().timestamp() - seconds_ago, UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = self._now()
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC)
+        if seconds_ago:
+            moment -= timedelta(seconds=seconds_ago)
+        return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+    def start(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Starts a task that outlives whoever calls."""
+        self._context.run(self._start_soon, async_fn, *args)
 
     # --- Conversations, counted ---
 

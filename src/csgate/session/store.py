@@ -80,6 +80,17 @@ class Accepted(NamedTuple):
     new: bool
 
 
+class PromptStore:
+    """The base of a :class:`Store` whose methods never yield, so that all they do is one step of the caller's task.
+
+    Where the store is one, the session changes the log in whatever task has something to change, instead of asking
+    the conversation's own. A base class, because no signature shows that a coroutine never yields; and a promise of
+    the class that names it as its base, not of those derived from that one.
+    """
+
+    __slots__ = ()
+
+
 class Store(Protocol):
     """The interface. Whatever a method changes is durable when it returns.
 

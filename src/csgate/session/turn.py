@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
+import msgspec
 import trio
 
 from csgate.events import Draft, Language, LogEvent, Picture, Principal, ProgressEvent, Stage
@@ -16,8 +17,11 @@ def _nobody(_: object) -> None:
     """For a turn that nobody watches (a test, an offline run)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+def _no_notes() -> dict[str, Any]:
+    return {}
+
+
+class Turn(msgspec.Struct, frozen=True):
     """One message, as :data:`Answerer` sees it.
 
     Attributes:
@@ -27,6 +31,8 @@ class Turn:
         attempt: 1; higher where an earlier process died over it.
         language: of the text, or the client's locale where the text has no letters.
         history: the newest events of the conversation, without this message and those that wait behind it.
+        notes: what the answerer wants to find again in the conversation's next turn. It may also find nothing: notes
+            are kept only while the conversation is in memory. One turn at a time has them.
     """
 
     conversation: str
@@ -38,6 +44,7 @@ class Turn:
     attempt: int = 1
     language: Language = "en"
     history: Sequence[LogEvent] = ()
+    notes: dict[str, Any] = msgspec.field(default_factory=_no_notes)
     on_progress: Callable[[ProgressEvent], None] = _nobody
     on_delta: Callable[[str], None] = _nobody
 

@@ -1,5 +1,6 @@
 """The few sentences that the session itself says, and the language it says them in."""
 
+import re
 from typing import Final
 
 from csgate.events import Language
@@ -10,14 +11,17 @@ NOBODY_CAME: Final[dict[Language, str]] = {
 }
 
 
+_HAN: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+
+
 def language_of(text: str, locale: str | None) -> Language:
     """The language of ``text``: Chinese with any Han character in it, English with any other letter.
 
     A text without letters (a picture alone, an order number) says nothing; then the client's ``locale`` (a BCP 47
     tag) does.
     """
-    if any("\u4e00" <= letter <= "\u9fff" or "\u3400" <= letter <= "\u4dbf" for letter in text):
+    if not text.isascii() and _HAN.search(text):
         return "zh"
-    if any(letter.isalpha() for letter in text):
+    if any(map(str.isalpha, text)):
         return "en"
     return "zh" if (locale or "").lower().partition("-")[0].partition("_")[0] == "zh" else "en"
