@@ -75,7 +75,7 @@ def test_exactly_the_message_limit_is_taken() -> None:
     assert bytes(message.data) == b"x" * 100
 
 
-def test_the_budget_counts_a_frame_as_soon_as_it_is_announced() -> None:
+def test_the_budget_counts_the_beginning_of_a_frame_as_soon_as_it_is_announced() -> None:
     budget = ReceiveBudget(150)
     first, second = decoder(budget=budget), decoder(budget=budget)
     assert events(first, frame(BINARY, b"x" * 100)[:6]) == []
@@ -87,6 +87,40 @@ def test_the_budget_counts_a_frame_as_soon_as_it_is_announced() -> None:
     events(first, frame(BINARY, b"x" * 100)[6:])
     assert budget.used == 0
     assert budget.peak == 100
+
+
+@pytest.mark.parametrize("fin", [True, False])
+def test_announcements_alone_do_not_use_up_the_budget(fin: bool) -> None:
+    budget = ReceiveBudget(2_000_000)
+    announced = frame(BINARY, b"x" * 1_000_000, fin=fin)
+    waiting = [Decoder(max_message_bytes=10**6, max_frame_bytes=10**6, budget=budget) for _ in range(100)]
+    for other in waiting:
+        assert events(other, announced[:14]) == []
+    assert budget.used == 100 * 4096
+    dec = Decoder(max_message_bytes=10**6, max_frame_bytes=10**6, budget=budget)
+    [message] = events(dec, *(frame(BINARY, b"x" * 1_000_000)[i : i + 5000] for i in range(0, 1_000_014, 5000)))
+    assert message == BinaryMessage(bytearray(b"x" * 1_000_000))
+    for other in waiting:
+        other.abandon()
+    assert budget.used == 0
+
+
+def test_bytes_that_come_are_counted_and_end_with_the_budget() -> None:
+    budget = ReceiveBudget(150_000)
+    sent = frame(BINARY, b"x" * 100_000)
+    first, second = (Decoder(max_message_bytes=10**6, max_frame_bytes=10**6, budget=budget) for _ in range(2))
+    for i in range(0, 90_000, 10_000):
+        assert events(first, sent[i : i + 10_000]) == []
+        came = i + 10_000 - 14
+        assert came <= budget.used <= min(2 * came, 100_000)
+    assert budget.used == 100_000
+    assert events(second, sent[:14]) == []
+    target = second.target()
+    assert target is not None
+    with pytest.raises(BudgetExceeded):
+        second.filled(50_001)
+    assert second.ended
+    assert budget.used == 100_000
 
 
 def test_a_fragmented_message_reserves_before_it_grows() -> None:

@@ -9,19 +9,23 @@ from csgate.wire.message import BinaryMessage, TextMessage
 from csgate.wire.violation import BudgetExceeded, InvalidPayload
 
 FIRST_FRAGMENT_BYTES: Final = 1024
+FIRST_RESERVED_BYTES: Final = 4096
+"""Counted for an announcement alone. All of it would be more than it costs, and fourteen bytes a connection would use
+up the budget of everybody."""
 
 
 class Assembly:
     """Owns the buffer until ``finish`` hands it over.
 
-    A message in one frame gets one buffer of its announced size, whose pages the system provides only as bytes come;
-    a fragmented one doubles its buffer as it grows. Either is reserved in the budget first.
+    A message in one frame gets one buffer of its announced size; a fragmented one doubles its buffer as it grows. The
+    system provides the pages of either only as bytes come, and so the budget counts what has come: at most twice that,
+    never more than the buffer.
     """
 
     __slots__ = ("_budget", "_buffer", "_limit", "_reserved", "_text", "_utf8", "_view", "size")
 
     def __init__(self, opcode: int, budget: ReceiveBudget, limit: int) -> None:
-        """``limit``: the most bytes that the message may ever have, so the most that is ever reserved for it."""
+        """``limit``: the most bytes that the message may ever have, so the most that its buffer ever gets."""
         self._budget = budget
         self._limit = limit
         self._reserved = 0
@@ -35,21 +39,26 @@ class Assembly:
         """Room for ``length`` more bytes; ``whole``: they are known to be the last.
 
         Raises:
-            BudgetExceeded: the budget of all connections does not allow it.
+            BudgetExceeded: the budget of all connections does not allow even its beginning.
         """
         needed = self.size + length
-        if needed <= self._reserved:
+        held = len(self._buffer)
+        if needed <= held:
             return
-        capacity = needed if whole else min(max(needed, 2 * self._reserved, FIRST_FRAGMENT_BYTES), self._limit)
-        if not self._budget.reserve(capacity):
-            raise BudgetExceeded("receive buffers full")
-        self._budget.release(self._reserved)
-        self._reserved = capacity
+        capacity = needed if whole else min(max(needed, 2 * held, FIRST_FRAGMENT_BYTES), self._limit)
+        self._reserve(min(capacity, max(self.size + 1, FIRST_RESERVED_BYTES)))
         if self.size:
             self._grow(capacity)
         else:
             self._buffer = _fast.new_buffer(capacity)
         self._view = memoryview(self._buffer)
+
+    def _reserve(self, total: int) -> None:
+        more = total - self._reserved
+        if more > 0:
+            if not self._budget.reserve(more):
+                raise BudgetExceeded("receive buffers full")
+            self._reserved = total
 
     def _grow(self, capacity: int) -> None:
         self._view.release()
@@ -71,9 +80,12 @@ class Assembly:
 
         Raises:
             InvalidPayload: the text is wrong at one of these bytes (section 8.1).
+            BudgetExceeded: the budget of all connections does not allow them.
         """
         start = self.size
         self.size = start + length
+        if self.size > self._reserved:
+            self._reserve(min(max(self.size, 2 * self._reserved), len(self._buffer)))
         part = self._view[start : self.size]
         phase = _fast.unmask(part, key, phase)
         if self._utf8 is not None and not self._utf8.feed(part):
