@@ -49,7 +49,7 @@ class Client:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
-        self._buffer = b""
+        self._buffer = bytearray()
 
     async def read(self, count: int) -> bytes:
         while len(self._buffer) < count:
@@ -57,7 +57,8 @@ class Client:
             if not data:
                 raise Closed(None)
             self._buffer += data
-        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return taken
 
     async def head(self) -> str:
@@ -97,6 +98,10 @@ class Client:
                 code = struct.unpack("!H", payload[:2])[0] if payload else None
                 with trio.move_on_after(1), suppress(trio.BrokenResourceError):
                     await self.send(close(code))
+                    if isinstance(self.stream, trio.abc.HalfCloseableStream):
+                        await self.stream.send_eof()
+                    else:
+                        await self.stream.aclose()
                 raise Closed(code, payload[2:].decode())
 
     async def receive(self) -> Any:

@@ -28,6 +28,7 @@ from csgate.inference import EngineInfo, ModelInfo
 from csgate.session import Turn
 from csgate.telemetry import Metrics, Telemetry, open_logger
 
+LARGE = 8 * 2**20
 INFO = EngineInfo(
     provider="CPUExecutionProvider",
     precision="int8",
@@ -36,7 +37,7 @@ INFO = EngineInfo(
 
 
 class Stage:
-    """What stands in for the engine and the dialog: turns wait for ``release`` if they say ``hold``."""
+    """What stands in for the engine and the dialog: turns may wait for ``release`` or be ``large``."""
 
     def __init__(self) -> None:
         self.info = INFO
@@ -47,6 +48,8 @@ class Stage:
     async def answer(self, turn: Turn) -> Draft:
         if turn.text == "hold":
             await self.release.wait()
+        if turn.text == "large":
+            return Draft(text="x" * LARGE)
         return Draft(text=f"re: {turn.text}")
 
     def logged(self, event: str) -> list[dict[str, Any]]:
@@ -210,36 +213,38 @@ async def test_the_drain_finishes_what_was_begun(
     assert stage.logged("drain_incomplete") == []
 
 
-async def test_a_slow_reader_gets_the_close_frame_behind_all_answers(opened: OpenNode) -> None:
+async def test_a_slow_reader_gets_the_close_frame_behind_its_answer(opened: OpenNode) -> None:
     """The drain waits for close handshakes, not only for answers."""
     texts: list[str] = []
+
+    async def read(client: Client) -> None:
+        await trio.sleep(0.1)
+        try:
+            while True:
+                texts.append(await client.text())
+        except Closed as closed:
+            texts.append(str(closed.code))
+
     async with trio.open_nursery() as nursery:
-        async with opened(limits={"messages_burst": 1_000, "outbound_queue_bytes": 8 * 2**20}) as node:
+        async with opened(limits={"outbound_queue_bytes": 2 * LARGE}) as node:
             sock = trio.socket.socket()
-            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 65_536)
             await sock.connect(node.address)
-            client = await upgrade(trio.SocketStream(sock), node, "Sec-WebSocket-Protocol: csgate.v1")
+            stream = trio.SocketStream(sock)
+            client = await upgrade(stream, node, "Sec-WebSocket-Protocol: csgate.v1")
             await client.head()
             await client.say(type="hello")
             await client.expect("welcome")
-            for i in range(800):
-                await client.say(type="message", id=f"m{i}", text="x" * 7_000)
-                if i % 10 == 9:
-                    await trio.lowlevel.checkpoint()
-            while node.conversations.open_turns == 0:  # noqa: ASYNC110
+            await client.say(type="message", id="m1", text="large")
+            await client.expect("ack")
+            while node.conversations.open_turns:  # noqa: ASYNC110
                 await trio.sleep(0.001)
-
-            async def read() -> None:
-                await trio.sleep(0.3)
-                try:
-                    while True:
-                        texts.append(await client.text())
-                except Closed as closed:
-                    texts.append(str(closed.code))
-                await trio.aclose_forcefully(client.stream)
-
-            nursery.start_soon(read)
-    assert texts[-1] == "4001"
+            nursery.start_soon(read, client)
+    await stream.aclose()
+    assert texts.pop() == "4001"
+    events = [json.loads(text) for text in texts]
+    assert [event["type"] for event in events] == ["reply", "draining"]
+    assert len(events[0]["text"]) == LARGE
 
 
 async def test_a_drain_that_cannot_finish(opened: OpenNode, stage: Stage) -> None:

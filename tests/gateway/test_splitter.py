@@ -82,6 +82,28 @@ def test_the_http2_preface_is_known_in_pieces() -> None:
     assert splitter.broken is not None
 
 
+@pytest.mark.parametrize("version", [b"0.9", b"2.0", b"3.0"])
+def test_only_http_1(version: bytes) -> None:
+    splitter = RequestSplitter(1024)
+    assert splitter.receive(GET + b"PRI * HTTP/" + version + b"\r\n\r\nSM\r\n\r\n") == GET
+    assert splitter.broken is not None
+    assert splitter.broken.error_status_hint == 505
+
+
+def test_unfinished_is_a_body_that_is_not_whole() -> None:
+    splitter = RequestSplitter(1024)
+    assert not splitter.unfinished
+    splitter.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1")
+    assert splitter.unfinished
+    splitter.receive(b"2GET / HT")
+    assert not splitter.unfinished
+
+
+def test_no_upgrade_to_take() -> None:
+    with pytest.raises(ValueError, match="no upgrade"):
+        RequestSplitter(1024).take_upgrade()
+
+
 def test_h2c_is_not_passed_on() -> None:
     request = (
         b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, keep-alive\r\nUpgrade: h2c\r\n"

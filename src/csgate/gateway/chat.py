@@ -4,9 +4,10 @@
 """
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, assert_never
 from urllib.parse import urlsplit
 
 import structlog
@@ -98,7 +99,7 @@ class ChatServices:
     live: Live = field(default_factory=Live)
 
 
-class Chat:
+class Chat(ABC):
     """The common part of a connection: authentication, decoding, limits, errors."""
 
     __slots__ = ("_upgrade", "id", "language", "principal", "s", "ws")
@@ -138,9 +139,11 @@ class Chat:
                 self.s.places.release_principal(self.principal.owner)
             log.info("disconnected", code=self.ws.closed.code if self.ws.closed else None)
 
+    @abstractmethod
     async def _converse(self) -> None:
-        raise NotImplementedError
+        """Authenticates, attaches, and answers what comes until the connection ends."""
 
+    @abstractmethod
     def announce_drain(self, reconnect_after_ms: int) -> None:
         """The node is going away; the connection stays until its answers are out."""
 
@@ -207,6 +210,8 @@ class Chat:
             case BinaryMessage():
                 metrics.messages.labels("binary").inc()
                 return decode_binary(message.data, simple=self.simple, **options)
+            case _:
+                assert_never(message)
 
     def id_in(self, message: TextMessage | BinaryMessage | TooLargeMessage) -> str | None:
         """The id that a refused message names, so that its error can name it too."""
@@ -249,8 +254,9 @@ class Chat:
         ):
             self.ws.close(CloseCode.ABUSE, "too many bad messages")
 
+    @abstractmethod
     def send_error(self, event: ErrorEvent) -> None:
-        raise NotImplementedError
+        """Sends it when its turn has come."""
 
 
 def origin_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> bool:

@@ -8,7 +8,6 @@ import trio
 from csgate.errors import CloseCode, CsgateError, Expired, Overloaded, Unauthorized
 from csgate.events import ErrorEvent, Event, ReplyEvent
 from csgate.gateway.chat import Chat, ChatServices
-from csgate.gateway.expiry import Watch
 from csgate.gateway.listener import Upgrade
 from csgate.gateway.websocket import WebSocket
 from csgate.protocol import ClientEnvelope, Message, encode_simple
@@ -25,7 +24,7 @@ class ChatSimple(Chat):
     when it is there and waits only for its turn.
     """
 
-    __slots__ = ("_count", "_format", "_slots", "_watch")
+    __slots__ = ("_count", "_format", "_slots")
 
     simple = True
 
@@ -34,7 +33,6 @@ class ChatSimple(Chat):
         self._format: Literal["json", "text"] = "text" if upgrade.handshake.query.get("format") == "text" else "json"
         self._slots: OrderedDict[str, ReplyEvent | ErrorEvent | None] = OrderedDict()
         self._count = 0
-        self._watch: Watch | None = None
 
     def deliver(self, event: Event) -> None:
         """Keeps final events; everything else has no place in this mode."""
@@ -47,6 +45,9 @@ class ChatSimple(Chat):
 
     def token_expired(self) -> None:
         self.refuse(Expired())
+
+    def announce_drain(self, reconnect_after_ms: int) -> None:
+        """The close code will say it."""
 
     def send_error(self, event: ErrorEvent) -> None:
         if event.id is not None and event.id in self._slots:
@@ -62,8 +63,8 @@ class ChatSimple(Chat):
             return
         self.admit(principal)
         attachment = await self.s.conversations.attach(principal, self)
+        watch = self.s.expiry.add(self, principal.expires_at)
         try:
-            self._watch = self.s.expiry.add(self, principal.expires_at)
             while True:
                 message = await self.ws.receive()
                 waiting = len(self._slots)
@@ -81,8 +82,7 @@ class ChatSimple(Chat):
                     self.tell(error, slot)
                 del message  # it may hold a picture, and the next one may be hours away
         finally:
-            if self._watch is not None:
-                self.s.expiry.stop(self._watch)
+            self.s.expiry.stop(watch)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
                 await attachment.detach()
 

@@ -199,12 +199,12 @@ class ChatV1(Chat):
     async def _refresh(self, token: str) -> None:
         assert self.principal is not None
         assert self._attachment is not None
+        assert self._watch is not None
         principal = await self.s.auth.verify(token, now=self.s.now())
         if principal.owner != self.principal.owner or principal.role != self.principal.role:
             raise Forbidden("a refresh with somebody else's token")
         if principal.conversation not in (None, self._attachment.conversation):
             raise Forbidden("a refresh with a token for another conversation")
         self.principal = principal
-        if self._watch is not None:
-            self.s.expiry.stop(self._watch)
+        self.s.expiry.stop(self._watch)
         self._watch = self.s.expiry.add(self, principal.expires_at)

@@ -107,10 +107,10 @@ class _GuardedStream:
 
     def answering(self, busy: bool) -> None:
         """hypercorn begins or has finished an answer."""
-        if not busy:
-            self._idle.set()
-        elif self._idle.is_set():
+        if busy:
             self._idle = trio.Event()
+        else:
+            self._idle.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         passed, self._passed = self._passed, b""

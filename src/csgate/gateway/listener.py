@@ -35,6 +35,8 @@ class Upgrade:
     address: str
 
 
+Served = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
 WebSocketHandler = Callable[[Upgrade], Awaitable[None]]
 """Serves one connection to its end, or raises ``HandshakeRefused`` before anything was sent."""
 
@@ -132,7 +134,7 @@ class Listener:
             return
         await self._connection(stream, peer)
 
-    async def _connection(self, stream: trio.abc.Stream, peer: str) -> None:
+    async def _connection(self, stream: Served, peer: str) -> None:
         splitter = RequestSplitter(self._limits.head_bytes)
         try:
             passed = await self._first_head(stream, splitter)
@@ -157,7 +159,7 @@ class Listener:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await stream.aclose()
 
-    async def _first_head(self, stream: trio.abc.Stream, splitter: RequestSplitter) -> bytes:
+    async def _first_head(self, stream: Served, splitter: RequestSplitter) -> bytes:
         """Reads until the first head is whole; ``b""`` when the peer left or took too long."""
         with trio.move_on_after(self._limits.head_seconds):
             while True:
@@ -170,7 +172,7 @@ class Listener:
         self._telemetry.metrics.refused.labels("slow_head").inc()
         return b""
 
-    async def _upgrade(self, stream: trio.abc.Stream, splitter: RequestSplitter, peer: str) -> None:
+    async def _upgrade(self, stream: Served, splitter: RequestSplitter, peer: str) -> None:
         request, rest = splitter.take_upgrade()
         try:
             handshake = read_handshake(request)
@@ -191,14 +193,14 @@ class Listener:
         return client_address(peer, [value for name, value in headers if name == b"x-forwarded-for"], self._trusted)
 
     async def _answer(
-        self, stream: trio.abc.Stream, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
+        self, stream: Served, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
         """Writes a whole response that closes the connection."""
         with trio.move_on_after(CLOSE_S), suppress(trio.BrokenResourceError):
             await stream.send_all(plain_response(status, text, tuple(headers)))
             await self._linger(stream)
 
-    async def _linger(self, stream: trio.abc.Stream) -> None:
+    async def _linger(self, stream: Served) -> None:
         """Says that nothing more will come, and waits a little for the peer to stop.
 
         Closing with bytes unread would reset the connection, and the last answer might never be seen (RFC 9112
@@ -207,8 +209,7 @@ class Listener:
         with trio.move_on_after(CLOSE_S), suppress(trio.BrokenResourceError):
             # Under TLS the end comes without a farewell, as it does when an HTTPS server closes.
             below = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-            if isinstance(below, trio.abc.HalfCloseableStream):
-                await below.send_eof()
+            await below.send_eof()
             discarded = 0
             while discarded < LINGER_BYTES and (data := await stream.receive_some(RECEIVE_BYTES)):
                 discarded += len(data)

@@ -50,10 +50,6 @@ class RequestSplitter:
             except h11.RemoteProtocolError as error:
                 self.broken = error
                 break
-            if event is h11.NEED_DATA:
-                if self._parser.their_state is not h11.IDLE:
-                    self._release(passed, len(self._held))
-                break
             if isinstance(event, h11.Request):
                 if event.http_version not in (b"1.0", b"1.1"):  # behind another request hypercorn would take it for h2
                     self.broken = _other_version()
@@ -64,7 +60,9 @@ class RequestSplitter:
             elif isinstance(event, h11.EndOfMessage):
                 self.unfinished = False
                 self._next_request(passed)
-            elif not isinstance(event, h11.Data):
+            elif not isinstance(event, h11.Data):  # NEED_DATA
+                if self._parser.their_state is not h11.IDLE:
+                    self._release(passed, len(self._held))
                 break
         return bytes(passed)
 
