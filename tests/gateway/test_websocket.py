@@ -341,6 +341,20 @@ async def test_too_large_and_too_large_by_far() -> None:
         assert await served.peer.close_code() == 1009
 
 
+async def test_a_stranger_may_be_held_to_small_messages() -> None:
+    async def app(ws: WebSocket) -> None:
+        whole, ws.max_message_bytes = ws.max_message_bytes, 10
+        assert await ws.receive() == TooLargeMessage(11)
+        message = await ws.receive()
+        assert isinstance(message, TextMessage)
+        ws.max_message_bytes = whole
+        await echo(ws)
+
+    async with serving(app) as served:
+        await served.peer.send(frame(TEXT, b"x" * 11), frame(TEXT, b"hello"), frame(TEXT, b"y" * 11))
+        assert await served.peer.frame() == (0x81, b"y" * 11)
+
+
 async def test_the_budget_of_all_connections() -> None:
     budget = ReceiveBudget(1000)
     async with serving(echo, budget=budget) as first, serving(echo, budget=budget) as second:

@@ -68,6 +68,18 @@ def test_above_the_frame_limit_is_fatal_also_in_fragments() -> None:
     assert dec.ended
 
 
+def test_the_message_limit_may_change_between_messages_and_within_one() -> None:
+    dec = decoder(message=10, most=300)
+    assert events(dec, frame(TEXT, b"x" * 11)) == [TooLargeMessage(11)]
+    assert events(dec, frame(BINARY, b"a" * 10, fin=False)) == []
+    dec.max_message_bytes = 100
+    assert events(dec, frame(CONTINUATION, b"b" * 20, fin=False)) == []
+    assert events(dec, frame(CONTINUATION, b"c")) == [BinaryMessage(bytearray(b"a" * 10 + b"b" * 20 + b"c"))]
+    assert events(dec, frame(TEXT, b"x" * 100)) == [TextMessage(bytearray(b"x" * 100))]
+    dec.max_message_bytes = 1000
+    assert dec.max_message_bytes == 300
+
+
 def test_exactly_the_message_limit_is_taken() -> None:
     assert events(decoder(), frame(BINARY, b"x" * 100)) == [BinaryMessage(bytearray(b"x" * 100))]
     [message] = events(decoder(), *fragments(BINARY, b"x" * 100, 7))

@@ -108,6 +108,18 @@ class WebSocket:
         """Bytes that wait to be sent."""
         return self._outbound.size
 
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest message that ``receive`` gives; larger ones are read and dropped.
+
+        May be set lower for as long as the peer is a stranger: counts from the next message on.
+        """
+        return self._connection.decoder.max_message_bytes
+
+    @max_message_bytes.setter
+    def max_message_bytes(self, size: int) -> None:
+        self._connection.decoder.max_message_bytes = size
+
     async def receive(self) -> TextMessage | BinaryMessage | TooLargeMessage:
         """The next message. A checkpoint when it had to wait, and every so often otherwise. Safe to cancel.
 

@@ -25,7 +25,7 @@ class Assembly:
     __slots__ = ("_budget", "_buffer", "_limit", "_reserved", "_text", "_utf8", "_view", "size")
 
     def __init__(self, opcode: int, budget: ReceiveBudget, limit: int) -> None:
-        """``limit``: the most bytes that the message may ever have, so the most that its buffer ever gets."""
+        """``limit``: the most bytes that the message may ever have, so where its buffer stops doubling."""
         self._budget = budget
         self._limit = limit
         self._reserved = 0
@@ -45,7 +45,7 @@ class Assembly:
         held = len(self._buffer)
         if needed <= held:
             return
-        capacity = needed if whole else min(max(needed, 2 * held, FIRST_FRAGMENT_BYTES), self._limit)
+        capacity = needed if whole else max(needed, min(max(2 * held, FIRST_FRAGMENT_BYTES), self._limit))
         self._reserve(min(capacity, max(self.size + 1, FIRST_RESERVED_BYTES)))
         if self.size:
             self._grow(capacity)

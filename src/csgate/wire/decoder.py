@@ -67,6 +67,15 @@ class Decoder:
         self.ended = False
         """A close frame or a violation was seen."""
 
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest message that is kept. May be set, up to ``max_frame_bytes``; counts from the next frame on."""
+        return self._max_message
+
+    @max_message_bytes.setter
+    def max_message_bytes(self, size: int) -> None:
+        self._max_message = min(size, self._max_frame)
+
     # --- bytes in ---------------------------------------------------------------------------------------------------
 
     def feed(self, data: memoryview) -> None:
