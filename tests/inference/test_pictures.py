@@ -312,6 +312,31 @@ def test_a_jpeg_of_too_many_scans_is_refused() -> None:
         read(data + b"\xff\xda" * MAX_JPEG_SCANS)
 
 
+def test_a_large_jpeg_may_have_few_scans_only() -> None:
+    data = save(Image.new("RGB", (7000, 7000)), "jpeg", progressive=True)
+    assert decode(data, max_pixels=50_000_000, cover=(48, 48)).width == 7000
+    with pytest.raises(BadImage):
+        decode(data + b"\xff\xda" * 20, max_pixels=50_000_000, cover=(48, 48))
+
+
+@pytest.mark.parametrize(
+    ("format", "place", "piece"),
+    [
+        ("jpeg", 2, b"\xff\xe1\x00\x02"),
+        ("jpeg", 2, b"\xff"),
+        ("png", 33, chunk(b"abCd", b"")),
+        ("gif", 13, b"!\xfe\x01a\x00"),
+    ],
+)
+def test_a_file_of_ever_so_many_tiny_pieces_is_refused(format: str, place: int, piece: bytes) -> None:
+    data = save(halves("P" if format == "gif" else "RGB"), format)
+    if format == "gif":
+        place += 3 * 2 ** ((data[10] & 7) + 1)  # behind the palette
+    read(data[:place] + piece * 1000 + data[place:])
+    with pytest.raises(BadImage):
+        read(data[:place] + piece * 250_000 + data[place:])
+
+
 SAMPLES = {format: save(halves(size=(24, 24)), format) for format in ("jpeg", "png", "webp", "gif")}
 
 

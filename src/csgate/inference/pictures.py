@@ -27,6 +27,10 @@ Pixels = NDArray[np.uint8]
 
 MAX_JPEG_SCANS: Final = 100
 """A progressive JPEG has about ten; each one costs a pass over every block of the picture."""
+MAX_READS: Final = 200_000
+"""Pillow reads a file's structure marker by marker and chunk by chunk, in Python. A GIF of 8 MB takes about 70,000."""
+MAX_SCANNED_PIXELS: Final = 1_000_000_000
+"""Scans times pixels: the largest picture that is taken may have some twenty scans."""
 
 _PLUGINS: Final[dict[Format, Callable[[io.BytesIO], Image.Image]]] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
@@ -48,6 +52,20 @@ _SCAN_MARKER: Final = 0xDAFF  # FF DA, read as a little-endian number
 
 # Strangers' files must not fill standard error with Pillow's remarks on them.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+class _PictureFile(io.BytesIO):
+    """A picture's bytes; refuses to be read in ever so many tiny pieces."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._left = MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(f"more than {MAX_READS} reads")
+        return super().read(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +134,14 @@ def decode(data: bytes, *, max_pixels: int, cover: tuple[int, int] | None = None
     format = sniff(data)
     if format == "webp":
         _check_pixels(*_webp_canvas(data), max_pixels)
-    if format == "jpeg" and _scans(data) > MAX_JPEG_SCANS:
+    scans = _scans(data) if format == "jpeg" else 1
+    if scans > MAX_JPEG_SCANS:
         raise BadImage(f"more than {MAX_JPEG_SCANS} scans")
     try:
         with _open(data, format) as image:
             _check_pixels(*image.size, max_pixels)
+            if scans * image.width * image.height > MAX_SCANNED_PIXELS:
+                raise BadImage(f"{scans} scans of {image.width} x {image.height} pixels")
             return _read(image, format, cover)
     except CsgateError:
         raise
@@ -139,7 +160,7 @@ def _scans(data: bytes) -> int:
 def _open(data: bytes, format: Format) -> Image.Image:
     # Image.open() would warn about large pictures through the process-wide warning filters; the plugin's own class
     # does not, and the limit is checked right after the header.
-    image = _PLUGINS[format](io.BytesIO(data))
+    image = _PLUGINS[format](_PictureFile(data))
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         image.decodermaxblock = len(data)  # it is all here already: no joining of pieces of 64 KiB
     return image
