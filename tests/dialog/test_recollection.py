@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from csgate.dialog.recollection import Recollection, fold, recollect
+from csgate.dialog.recollection import MAX_EVENTS, Memory, Recollection, fold, recollect
 from csgate.events import ErrorEvent, Intent, LogEvent, MessageEvent, RateEvent, ReplyEvent, Sentiment, StateEvent
 
 NOW = "2026-11-22T10:00:00Z"
@@ -29,8 +32,12 @@ def replied(source: str = "canned", intent: str | None = None, score: float = 0.
     )
 
 
+def log(*events: LogEvent) -> tuple[LogEvent, ...]:
+    return tuple(msgspec.structs.replace(event, offset=offset) for offset, event in enumerate(events, 1))
+
+
 def recall(*history: LogEvent, id: str = "now") -> Recollection:
-    return recollect(history, id, 0.4)
+    return recollect(log(*history), id, 0.4)
 
 
 def values(facts: Recollection) -> dict[str, str]:
@@ -129,3 +136,64 @@ def test_yes_to_a_question_about_one_thing() -> None:
 def test_fold() -> None:
     assert fold("  **Track   my ORDER!** ") == "track my order"
     assert fold("？！") == ""
+
+
+EVENTS: Sequence[LogEvent] = (
+    said("order 11111"),
+    said("mail me@example.com or call 13800138000"),
+    said("no, order 22222"),
+    said("thanks"),
+    said("order 33333", author="human"),
+    replied("canned", "track_order"),
+    replied("clarify", quick_replies=("A", "B")),
+    replied("clarify", score=-0.9),
+    replied("ask", "get_refund", score=-0.5),
+    replied("ask", "track_order"),
+    replied("hand_over"),
+    replied("stopped"),
+    StateEvent(state="waiting", offset=1, timestamp=NOW),
+    ErrorEvent(code="timeout", message="", ref="r"),
+    RateEvent(reply="m", score=5, offset=3, timestamp=NOW),
+)
+
+
+def history_of(events: Sequence[LogEvent], own: int, upto: int, page: int) -> tuple[LogEvent, ...]:
+    """What the session gives to the turn of the message at offset ``own`` when the log ends at ``upto``."""
+    return tuple(
+        event
+        for event in events[max(0, upto - page) : upto]
+        if event.offset < own or not (isinstance(event, MessageEvent) and event.author == "customer")
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(EVENTS), max_size=200), st.lists(st.integers(0, 12)), st.sampled_from([1, 7, 50, 70, 500])
+)
+def test_what_is_remembered_is_what_would_be_read(events: Sequence[LogEvent], delays: Sequence[int], page: int) -> None:
+    """Message after message, each turn some events later, with the whole history or a page of it."""
+    numbered = log(*events)
+    memory = Memory()
+    waits = iter(delays)
+    upto = 0
+    for event in numbered:
+        if isinstance(event, MessageEvent) and event.author == "customer":
+            upto = min(len(numbered), max(upto, event.offset + next(waits, 0)))
+            history = history_of(numbered, event.offset, upto, page)
+            assert memory.recollect(history, "now", 0.4) == recollect(history, "now", 0.4)
+
+
+def test_an_event_is_read_once() -> None:
+    events = log(*(said(f"order {10000 + number}") if number % 2 else replied() for number in range(200)))
+    memory = Memory()
+    unread, end = memory.unread(events, "now")
+    assert (len(unread), end) == (MAX_EVENTS, 200)
+    memory.recollect(events[:190], "now", 0.4)
+    assert memory.unread(events[:190], "now") == ([], 190)
+    assert memory.unread(events, "now") == (list(reversed(events[190:])), 200)
+
+
+def test_nothing_is_remembered_of_a_log_that_is_gone() -> None:
+    memory = Memory()
+    assert memory.recollect(log(said("order 11111"), replied(intent="review")), "now", 0.4).intents
+    assert memory.recollect((), "now", 0.4) == Recollection(slots={})

@@ -1,11 +1,14 @@
 """Slots by rules: shapes, priorities, bounded time, offsets."""
 
+import re
+import sys
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csgate.dialog import slots as rules
 from csgate.dialog.slots import SLOT_NAMES, Slot, best_slots, find_slots, words_beside
 
 
@@ -269,3 +272,39 @@ def test_any_text_is_taken(text: str) -> None:
 )
 def test_a_called_order_is_always_found(number: str, sentence: str) -> None:
     assert named(sentence.format(number), "order_number") == [number]
+
+
+WORDS = """
+order ORDER no. number #77 №8 # 12345 ORD-1143 po4471 SO-991 171-1234567-7654321 A-12345
+订单 訂單編號 单号 单子 编号 号 me@example.com @ $49.99 US$ 20 € £5 ¥9 usd 30 RMB bucks euros yuan
+元 三百块 五元 20块钱 美金 英镑 人民币 2024-01-15 15/01/2024 1.2.24 2024年1月15日 3月 5日
+Jan 5 5th of March 2024 May dec. 3rd sept yesterday today tomorrow tonight last next week month
+Friday on monday the day before year night 3 days ago in two hours within 5 weeks a few months later couple of
+昨天 上周五 下个月底 今晚 三天前 5天内 半小时后 礼拜天 禮拜 20240115 tracking zip code post invoice
+4111 1111 1111 1111 4111111111111111 card 邮编 验证码 快递单号 发票号 卡号 优惠码 sku otp model-x1
+13800138000 +44 20 7946 0958 (555) 123-4567 400-820-8820 010-12345678 ５６７８９ ＃ ＠ ： - / . : , is (
+\u017fept TOMORROW \u212a la\u017ft w\u0130th\u0131n 3 days CO\u0130N to\u0131
+"""
+PIECES = st.sampled_from(WORDS.split())
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(PIECES, st.sampled_from(["", " ", " "])), max_size=14))
+def test_a_pattern_that_is_not_run_would_find_nothing(pieces: list[tuple[str, str]]) -> None:
+    text = "".join(piece + space for piece, space in pieces)
+    found = find_slots(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "_has_one", lambda *_: True)
+        patch.setattr(rules, "_RULES_WITHOUT_DIGITS", rules._RULES)
+        patch.setattr(
+            rules,
+            "_RULES",
+            [rule._replace(patterns=[p._replace(digits=0) for p in rule.patterns]) for rule in rules._RULES],
+        )
+        patch.setattr(rules, "_ALONE_DIGITS", 0)
+        assert find_slots(text) == found
+
+
+def test_letters_that_patterns_take_for_plain_ones() -> None:
+    letters = re.findall("[a-z]", "".join(map(chr, range(128, sys.maxunicode + 1))), re.IGNORECASE)
+    assert {ord(letter) for letter in letters} == set(rules._ODD_LETTERS)

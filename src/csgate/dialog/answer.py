@@ -22,10 +22,10 @@ class Dialog:
         self._default = settings.language
         self._log = telemetry.log
         model = engine.info.models.get("intent")
-        strangers = sorted(set(model.labels) - set(pack.intents)) if model is not None else []
-        if strangers:
+        self._strangers = frozenset(model.labels if model is not None else ()) - frozenset(pack.intents)
+        if self._strangers:
             # They are left out of every ranking, so such messages end in a question.
-            self._log.warning("intents_not_in_pack", pack=pack.name, intents=strangers)
+            self._log.warning("intents_not_in_pack", pack=pack.name, intents=sorted(self._strangers))
 
     async def answer(self, turn: Turn) -> Draft:
         """The reply to one message.
@@ -35,7 +35,7 @@ class Dialog:
         """
         began = trio.current_time()
         turn.progress("understanding")
-        understanding = await understand(turn, self.pack, self._engine, self._default)
+        understanding = await understand(turn, self.pack, self._engine, self._default, self._strangers)
         turn.progress("answering")
         decision = decide(understanding, self.pack)
         draft = compose(decision, understanding, self.pack, (trio.current_time() - began) * 1e3)

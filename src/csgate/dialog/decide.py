@@ -4,8 +4,9 @@ Knowledge, business actions and generation will be further members of :data:`Dec
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from csgate.dialog.pack import Pack
 from csgate.dialog.slots import SlotName
@@ -20,16 +21,14 @@ MAX_BARE_LETTERS: Final = 24
 HandOverReason = Literal["asked", "complaint", "unhappy", "unclear"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The pack's reply to an intent, with what is known to fill it."""
 
     intent: Intent
     slots: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """The intent is clear, but a slot that it requires is missing. ``again``: the last reply asked for it already."""
 
     intent: Intent
@@ -37,23 +36,20 @@ class Ask:
     again: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Clarify:
+class Clarify(msgspec.Struct, frozen=True):
     """It is not clear what is meant. Up to two ``candidates``, likeliest first."""
 
     candidates: tuple[Intent, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(msgspec.Struct, frozen=True):
     """A person takes over. ``intent`` is what is known of the matter."""
 
     reason: HandOverReason
     intent: Intent | None
 
 
-@dataclass(frozen=True, slots=True)
-class PictureReply:
+class PictureReply(msgspec.Struct, frozen=True):
     """A picture without words, answered by what it shows: the pack's picture group of that name."""
 
     group: str

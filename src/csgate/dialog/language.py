@@ -1,7 +1,7 @@
 """Which language to answer in: the message's own, else the conversation's, else the reader's, else the pack's."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from csgate.events import Language, LogEvent, MessageEvent, ReplyEvent
@@ -19,17 +19,25 @@ def detect_language(text: str) -> Language | None:
     """The language that ``text`` is written in, or None where it has no words (digits, emoji, an address).
 
     Han characters are weighed against Latin words. A chunk with a digit, an ``@``, a slash or an underscore is a
-    number, an address or a link and says nothing about who wrote it. Linear in ``len(text)``.
+    number, an address or a link and says nothing about who wrote it. Linear in ``len(text)``; the first word decides
+    where there is no Han.
     """
-    han = sum(1 for _ in _HAN.finditer(text))
-    words = 0
-    for match in _CHUNK.finditer(text):
-        chunk = match.group()
-        if not any(sign in chunk for sign in "@/_") and not any(map(str.isdigit, chunk)):
-            words += sum(1 for _ in _LATIN.finditer(chunk))
-    if not han and not words:
-        return None
-    return "zh" if han / _HAN_PER_WORD >= words else "en"
+    if text.isascii():
+        return "en" if any(map(_words, text.split())) else None
+    han = len(_HAN.findall(text))
+    chunks = _CHUNK.findall(text)
+    if not han:
+        return "en" if any(map(_words, chunks)) else None
+    return "zh" if han / _HAN_PER_WORD >= sum(map(_words, chunks)) else "en"
+
+
+def _words(chunk: str) -> int:
+    """How many Latin words a chunk without spaces has."""
+    if chunk.isascii() and chunk.isalpha():
+        return 1
+    if "@" in chunk or "/" in chunk or "_" in chunk or any(map(str.isdigit, chunk)):
+        return 0
+    return len(_LATIN.findall(chunk))
 
 
 def language_of_locale(locale: str | None) -> Language | None:
@@ -43,9 +51,9 @@ def language_of_locale(locale: str | None) -> Language | None:
             return None
 
 
-def language_of_history(history: Iterable[LogEvent]) -> Language | None:
+def language_of_history(history: Sequence[LogEvent]) -> Language | None:
     """The language of the customer's latest message that has words, or of the latest reply."""
-    for event in reversed(tuple(history)):
+    for event in reversed(history):
         match event:
             case MessageEvent(author="customer", text=text) | ReplyEvent(text=text):
                 found = detect_language(text)
@@ -61,7 +69,9 @@ def choose_language(
 ) -> Language:
     """The first of message, history, locale and ``default`` that the pack ``offered``."""
     own = detect_language(text)
-    for found in (own, language_of_history(history), language_of_locale(locale), default):
+    if own is not None and own in offered:
+        return own
+    for found in (language_of_history(history), language_of_locale(locale), default):
         if found is not None and found in offered:
             return found
     return offered[0]

@@ -6,6 +6,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,20 +105,22 @@ class Pack:
     phrases: Mapping[str, PackPhrase]
     said: Mapping[str, str] = field(repr=False)
     person_phrases: Mapping[Language, tuple[str, ...]] = field(repr=False)
+    groups: Mapping[str, tuple[str, ...]] = field(repr=False)
 
     def intent_said(self, text: str) -> str | None:
         """The intent whose quick reply ``text`` is, word for word; case and end punctuation do not count."""
-        return self.said.get(fold(text))
+        return self.said.get(fold(text)) if text else None
 
     def asks_for_person(self, text: str) -> bool:
         """Whether ``text`` holds one of the phrases that ask for a person outright."""
+        if not text:
+            return False
         folded = fold_words(text)
-        # Chinese has no spaces between words.
-        return any(
-            phrase.strip() in folded if language == "zh" else phrase in folded
-            for language, phrases in self.person_phrases.items()
-            for phrase in phrases
-        )
+        for phrases in self.person_phrases.values():
+            for phrase in phrases:
+                if phrase in folded:
+                    return True
+        return False
 
     def picture_group(self, tags: Iterable[Tag]) -> PackPicture:
         """The group whose believable tags score most together.
@@ -126,16 +129,18 @@ class Pack:
         group has any of them, ``unclear`` where none is believable.
         """
         believable = {fold_tag(tag.name): tag.score for tag in tags if tag.score >= self.thresholds.picture}
-        scores = {
-            name: sum(score for tag, score in believable.items() if tag in group.tags)
-            for name, group in self.pictures.items()
-        }
-        best = max(scores, key=lambda name: scores[name])
-        if scores[best] > 0:
-            return self.pictures[best]
+        scores: dict[str, float] = {}
+        for tag, score in believable.items():
+            for name in self.groups.get(tag, ()):
+                scores[name] = scores.get(name, 0.0) + score
+        most = max(scores.values(), default=0.0)
+        if most > 0:
+            # Among equals the first in the pack.
+            return next(group for name, group in self.pictures.items() if scores.get(name) == most)
         return self.pictures[OTHER_PICTURE if believable else UNCLEAR_PICTURE]
 
 
+@lru_cache(maxsize=4096)  # tags are the labels of a model, and come again and again
 def fold_tag(name: str) -> str:
     """A tag's name for comparing: ``Red_Heart``, ``red-heart`` and ``red heart`` are one."""
     return fold(name.replace("_", " ").replace("-", " "))
@@ -144,6 +149,15 @@ def fold_tag(name: str) -> str:
 def fold_words(text: str) -> str:
     """``text`` in lower case with one space between words and at both ends, and no punctuation."""
     return f" {_NO_WORD.sub(' ', text.casefold()).strip()} "
+
+
+def groups_by_tag(pictures: Mapping[str, PackPicture]) -> dict[str, tuple[str, ...]]:
+    """The names of the groups that a folded tag is in."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, picture in pictures.items():
+        for tag in picture.tags:
+            found[tag] = (*found.get(tag, ()), name)
+    return found
 
 
 def load_pack(name_or_folder: str | Path) -> Pack:
@@ -203,7 +217,14 @@ class _Loader:
             pictures=pictures,
             phrases=phrases,
             said=self.said(intents),
-            person_phrases={language: tuple(map(fold_words, phrases)) for language, phrases in rules.phrases.items()},
+            person_phrases={
+                # Chinese has no spaces between words.
+                language: tuple(
+                    fold_words(phrase).strip() if language == "zh" else fold_words(phrase) for phrase in said
+                )
+                for language, said in rules.phrases.items()
+            },
+            groups=groups_by_tag(pictures),
         )
 
     def intents(self) -> dict[str, PackIntent]:

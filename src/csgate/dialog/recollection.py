@@ -1,9 +1,11 @@
 """What the conversation so far tells about the message at hand. Pure: a log goes in, facts come out."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from csgate.dialog.slots import Slot, SlotName, best_slots, find_slots
 from csgate.events import ErrorEvent, LogEvent, MessageEvent, RateEvent, ReplyEvent, StateEvent
@@ -26,17 +28,21 @@ _NUMBER_WORDS: Final = (
 _YES: Final = frozenset(("yes", "y", "yeah", "yep", "yes please", "right", "correct", "sure", "ok", "okay")).union(
     ("是", "是的", "对", "对的", "嗯", "没错", "好", "好的")
 )
-_EDGES: Final = re.compile(r"^[\s\W_]+|[\s\W_]+$")
-_SPACES: Final = re.compile(r"\s+")
+_WORD: Final = re.compile(r"[^\W_]")
 
 
 def fold(text: str) -> str:
     """``text`` for comparing: lower case, narrow spaces, nothing but words at its ends."""
-    return _SPACES.sub(" ", _EDGES.sub("", text.casefold()))
+    folded = text.casefold()
+    first = _WORD.search(folded)
+    if first is None:
+        return ""
+    last = _WORD.search(folded[::-1])
+    assert last is not None
+    return " ".join(folded[first.start() : len(folded) - last.start()].split())
 
 
-@dataclass(frozen=True, slots=True)
-class Recollection:
+class Recollection(msgspec.Struct, frozen=True):
     """Facts from the log, counted back to the last time a person took part.
 
     Attributes:
@@ -57,6 +63,8 @@ class Recollection:
 
     def chosen(self, text: str) -> str | None:
         """The offer that ``text`` points at ("the second one", "第一个", or "yes" to a question about one thing)."""
+        if not self.offers:
+            return None
         folded = fold(text)
         for words, offer in zip(_NUMBER_WORDS, self.offers, strict=False):
             if folded in words:
@@ -65,61 +73,121 @@ class Recollection:
         return self.offers[0] if len(self.offers) == 2 and folded in _YES else None
 
 
-def recollect(history: Sequence[LogEvent], message_id: str, negative_score: float) -> Recollection:
-    """Reads the last ``MAX_EVENTS`` of ``history``, leaving out ``message_id`` and whatever follows it.
+class Memory:
+    """What was read of one conversation, so that each of its events is read once, not once a message.
 
-    ``negative_score`` is the positive number whose negative a sentiment score must reach to count.
+    Offsets grow along a history, and from one message of a conversation to the next only in this way: the messages of
+    the customer up to the one at hand, all else up to now. (A message that waited was in no earlier history, though
+    replies behind it were.) Hence two marks.
     """
-    before: list[LogEvent] = []
-    for event in history:
-        if isinstance(event, MessageEvent) and event.id == message_id:
-            break
-        before.append(event)
-    said: list[str] = []
-    replies: list[ReplyEvent] = []
-    for event in before[-MAX_EVENTS:]:
+
+    __slots__ = ("_heard", "_replies", "_said", "_slots")
+
+    def __init__(self) -> None:
+        # Offsets of the newest message of the customer, and of the newest other event, that were read.
+        self._said = 0
+        self._heard = 0
+        # The latest of each name, with the offset of the message that gave it.
+        self._slots: dict[SlotName, tuple[int, Slot]] = {}
+        # Those since a person took part.
+        self._replies: list[ReplyEvent] = []
+
+    def unread(self, history: Sequence[LogEvent], message_id: str) -> tuple[list[LogEvent], int]:
+        """What :meth:`recollect` has to read, the latest first; and where in ``history`` the message would be."""
+        fresh: list[LogEvent] = []
+        end = place = len(history)
+        mark = min(self._said, self._heard)
+        while place:
+            event = history[place - 1]
+            if event.offset <= mark:
+                break
+            place -= 1
+            known = self._heard
+            if isinstance(event, MessageEvent):
+                if event.id == message_id:
+                    fresh.clear()
+                    end = place
+                    continue
+                if event.author == "customer":
+                    known = self._said
+            if event.offset > known:
+                fresh.append(event)
+        return fresh[:MAX_EVENTS], end
+
+    def recollect(self, history: Sequence[LogEvent], message_id: str, negative_score: float) -> Recollection:
+        """Facts from the last ``MAX_EVENTS`` of ``history``, leaving out ``message_id`` and whatever follows it.
+
+        ``negative_score`` is the positive number whose negative a sentiment score must reach to count.
+        """
+        fresh, end = self.unread(history, message_id)
+        for event in reversed(fresh):
+            self._read(event)
+        self._forget(history[max(0, end - MAX_EVENTS)].offset if end else math.inf)
+        replies = self._replies
+        last = replies[-1] if replies else None
+        return Recollection(
+            slots={name: slot for name, (_, slot) in self._slots.items()},
+            clarified=_streak(replies, _clarifies),
+            asked=_asked(replies),
+            negative=_streak(replies, lambda reply: _negative(reply, negative_score)),
+            intents=tuple([reply.intent.name for reply in replies if reply.intent is not None]),
+            offers=last.quick_replies if last is not None and last.source == "clarify" else (),
+        )
+
+    def _read(self, event: LogEvent) -> None:
         match event:
-            case MessageEvent(author="customer", text=text):
-                said.append(text)
-            case MessageEvent() | StateEvent():
-                replies.clear()
-            case ReplyEvent(source="hand_over"):
-                replies.clear()
+            case MessageEvent(author="customer", offset=offset, text=text):
+                self._said = offset
+                self._slots.update((name, (offset, slot)) for name, slot in _slots(text).items())
+                return
+            case MessageEvent() | StateEvent() | ReplyEvent(source="hand_over"):
+                self._replies.clear()
             case ReplyEvent(source="stopped" | "muted"):
                 pass
             case ReplyEvent():
-                replies.append(event)
+                self._replies.append(event)
             case ErrorEvent() | RateEvent():
                 pass
-    last = replies[-1] if replies else None
-    return Recollection(
-        slots=_slots(said),
-        clarified=_streak([reply.source == "clarify" for reply in replies]),
-        asked=_asked(replies),
-        negative=_streak(
-            [reply.sentiment is not None and reply.sentiment.score <= -negative_score for reply in replies]
-        ),
-        intents=tuple(reply.intent.name for reply in replies if reply.intent is not None),
-        offers=last.quick_replies if last is not None and last.source == "clarify" else (),
-    )
+        self._heard = event.offset
+
+    def _forget(self, oldest: float) -> None:
+        """Lets go of what lies before that offset."""
+        replies = self._replies
+        gone = 0
+        while gone < len(replies) and replies[gone].offset < oldest:
+            gone += 1
+        del replies[:gone]
+        for name in [name for name, (offset, _) in self._slots.items() if offset < oldest]:
+            del self._slots[name]
 
 
-def _slots(said: Sequence[str]) -> Mapping[SlotName, Slot]:
-    kept: dict[SlotName, Slot] = {}
-    for text in said:
-        if _DIGIT_OR_AT.search(text, 0, MAX_CHARS):
-            sure = (slot for slot in find_slots(text[:MAX_CHARS]) if slot.sure and slot.name in _CARRIED)
-            kept.update(best_slots(sure))
-    return kept
+def recollect(history: Sequence[LogEvent], message_id: str, negative_score: float) -> Recollection:
+    """:meth:`Memory.recollect` with nothing read before."""
+    return Memory().recollect(history, message_id, negative_score)
 
 
-def _streak(flags: Sequence[bool]) -> int:
+def _slots(text: str) -> Mapping[SlotName, Slot]:
+    if not _DIGIT_OR_AT.search(text, 0, MAX_CHARS):
+        return {}
+    return best_slots(slot for slot in find_slots(text[:MAX_CHARS]) if slot.sure and slot.name in _CARRIED)
+
+
+def _streak(replies: Sequence[ReplyEvent], counts: Callable[[ReplyEvent], bool]) -> int:
+    """How many of the last ``replies`` in a row do."""
     count = 0
-    for flag in reversed(flags):
-        if not flag:
+    for reply in reversed(replies):
+        if not counts(reply):
             break
         count += 1
     return count
+
+
+def _clarifies(reply: ReplyEvent) -> bool:
+    return reply.source == "clarify"
+
+
+def _negative(reply: ReplyEvent, negative_score: float) -> bool:
+    return reply.sentiment is not None and reply.sentiment.score <= -negative_score
 
 
 def _asked(replies: Sequence[ReplyEvent]) -> tuple[str, int] | None:
@@ -127,5 +195,5 @@ def _asked(replies: Sequence[ReplyEvent]) -> tuple[str, int] | None:
         return None
     name = replies[-1].intent.name
     return name, _streak(
-        [reply.source == "ask" and reply.intent is not None and reply.intent.name == name for reply in replies]
+        replies, lambda reply: reply.source == "ask" and reply.intent is not None and reply.intent.name == name
     )

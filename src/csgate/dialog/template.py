@@ -20,7 +20,7 @@ _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060
 
 def plain(value: str) -> str:
     """``value`` on one line, without control and direction characters, cut at ``MAX_VALUE_CHARS``."""
-    flat = _UNSEEN.sub(" ", value).strip()
+    flat = value if value.isascii() and value.isalnum() else _UNSEEN.sub(" ", value).strip()
     return flat if len(flat) <= MAX_VALUE_CHARS else flat[: MAX_VALUE_CHARS - 1] + "…"
 
 
@@ -30,16 +30,22 @@ def escape_markdown(value: str) -> str:
     Links are broken by a word joiner (U+2060): renderers that turn bare addresses into links look at the text after
     undoing escapes, so a backslash would not stop them.
     """
-    text = _SPECIAL.sub(r"\\\1", plain(value))
+    text = plain(value)
+    if text.isascii() and text.isalnum():
+        return text
+    text = _SPECIAL.sub(r"\\\1", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("://", ":\u2060//").replace("www.", "www\u2060.").replace("WWW.", "WWW\u2060.")
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed template. ``needed`` slots must be given to ``render``; ``optional`` ones may."""
+    """A parsed template. ``needed`` slots must be given to ``render``; ``optional`` ones may.
 
-    parts: tuple[tuple[bool, str], ...]
+    ``parts``: whether it is optional, and its literal pieces with the slots between them.
+    """
+
+    parts: tuple[tuple[bool, tuple[str, ...]], ...]
     needed: frozenset[str]
     optional: frozenset[str]
 
@@ -53,11 +59,16 @@ class Template:
         if not source.strip():
             raise ValueError("is blank")
         pieces = _PART.split(source)
-        parts = tuple((bool(index % 2), piece) for index, piece in enumerate(pieces) if piece)
+        parts: list[tuple[bool, tuple[str, ...]]] = []
         found: dict[bool, set[str]] = {False: set(), True: set()}
-        for optional, piece in parts:
-            names = _PLACE.findall(piece)
-            rest = _PLACE.sub("", piece)
+        for index, piece in enumerate(pieces):
+            if not piece:
+                continue
+            optional = bool(index % 2)
+            split = _PLACE.split(piece)
+            parts.append((optional, tuple(split)))
+            names = split[1::2]
+            rest = "".join(split[::2])
             if "{" in rest or "}" in rest:
                 raise ValueError("has a brace that is not a {slot}")
             if "[[" in rest or "]]" in rest:
@@ -65,7 +76,7 @@ class Template:
             if optional and not names:
                 raise ValueError("has an optional part [[ ]] without a {slot}")
             found[optional].update(names)
-        return cls(parts, frozenset(found[False]), frozenset(found[True]))
+        return cls(tuple(parts), frozenset(found[False]), frozenset(found[True]))
 
     def render(self, values: Mapping[str, str]) -> str:
         """The text with every value escaped.
@@ -73,15 +84,13 @@ class Template:
         Raises:
             KeyError: a needed slot is missing; the pack loader rules that out for packs.
         """
-
-        def fill(match: re.Match[str]) -> str:
-            return escape_markdown(values[match.group(1)])
-
-        return "".join(
-            _PLACE.sub(fill, piece)
-            for optional, piece in self.parts
-            if not optional or all(name in values for name in _PLACE.findall(piece))
-        )
+        shown: list[str] = []
+        for optional, pieces in self.parts:
+            if not optional or all(name in values for name in pieces[1::2]):
+                shown.append(pieces[0])
+                for name, literal in zip(pieces[1::2], pieces[2::2], strict=True):
+                    shown += (escape_markdown(values[name]), literal)
+        return "".join(shown)
 
 
 def pick(variants: tuple[Template, ...], message_id: str, purpose: str) -> Template:
