@@ -41,6 +41,19 @@ def test_http_passes_and_the_upgrade_stops_it_wherever_it_is_cut(
     assert splitter.broken is None
 
 
+def test_websocket_among_other_upgrades() -> None:
+    splitter = RequestSplitter(1024)
+    assert splitter.receive(GET + UPGRADE.replace(b": websocket", b": foo/1, WebSocket")) == GET
+    assert splitter.upgrade is not None
+
+
+def test_a_length_in_dispute_breaks_behind_other_requests_too() -> None:
+    splitter = RequestSplitter(1024)
+    assert splitter.receive(POST + CHUNKED.replace(b"chunked", b"chunked\r\nContent-Length: 3") + UPGRADE) == POST
+    assert splitter.broken is not None
+    assert splitter.upgrade is None
+
+
 def test_an_incomplete_head_is_held_back() -> None:
     splitter = RequestSplitter(1024)
     assert splitter.receive(GET[:-1]) == b""
@@ -64,6 +77,8 @@ def test_a_body_flows_as_it_comes() -> None:
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"GET / HTTP/1.1\r\n\r\n", 400),  # no Host
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ],
 )
 def test_what_is_not_http_is_broken(data: bytes, status: int) -> None:

@@ -20,7 +20,8 @@ from hypercorn.utils import wrap_app
 
 from csgate.gateway.splitter import RequestSplitter
 
-RECEIVE_BYTES: Final = 64 * 1024
+RECEIVE_BYTES: Final = 16 * 1024
+"""One read. It is parsed in one go, and as many requests as fit into 64 KiB would hold the event loop for 50 ms."""
 KEEP_ALIVE_S: Final = 15
 READ_TIMEOUT_S: Final = 60
 
@@ -118,7 +119,7 @@ class _GuardedStream:
             while not passed:
                 if self._splitter.upgrade is not None or self._splitter.broken is not None:
                     await self._end(handed_over=True)
-                data = await self._stream.receive_some(max_bytes or RECEIVE_BYTES)
+                data = await self._stream.receive_some(min(max_bytes or RECEIVE_BYTES, RECEIVE_BYTES))
                 if not data:
                     await self._end(handed_over=False)
                 passed = self._splitter.receive(data)

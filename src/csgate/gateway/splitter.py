@@ -18,9 +18,10 @@ class RequestSplitter:
 
     After :meth:`receive`, ``upgrade`` is the request that asks for WebSocket (RFC 9110 section 7.8, RFC 6455
     section 4.1), if one came, and ``rest`` the bytes behind its head. An incomplete head is held back, at most
-    ``head_bytes`` of it; a request that cannot be parsed, or is not HTTP/1, sets ``broken``. ``unfinished``: a request
-    was passed on whose body is not whole. An upgrade to h2c is not passed on: its ``Upgrade`` and ``HTTP2-Settings``
-    headers are taken off, as a server may that does not want to upgrade (RFC 9113 section 3.1).
+    ``head_bytes`` of it. ``broken`` is set by a request that cannot be parsed, whose end somebody on the way may see
+    elsewhere (RFC 9112 section 6.1), or that is not HTTP/1. ``unfinished``: a request was passed on whose body is not
+    whole. An upgrade to h2c is not passed on: its ``Upgrade`` and ``HTTP2-Settings`` headers are taken off, as a server
+    may that does not want to upgrade (RFC 9113 section 3.1).
     """
 
     __slots__ = ("_head_bytes", "_held", "_parser", "broken", "first", "rest", "unfinished", "upgrade")
@@ -54,6 +55,9 @@ class RequestSplitter:
                 if event.http_version not in (b"1.0", b"1.1"):  # behind another request hypercorn would take it for h2
                     self.broken = _other_version()
                     break
+                if _of_two_lengths(event):
+                    self.broken = h11.RemoteProtocolError("Content-Length and Transfer-Encoding")
+                    break
                 if self.first is None:
                     self.first = event
                 self._take_request(event)
@@ -84,7 +88,12 @@ class RequestSplitter:
         return h11.Connection(h11.SERVER, max_incomplete_event_size=self._head_bytes)
 
     def _take_request(self, request: h11.Request) -> None:
-        upgrade = [value.strip().lower() for name, value in request.headers if name == b"upgrade"]
+        upgrade = [
+            token.strip().lower()
+            for name, value in request.headers
+            if name == b"upgrade"
+            for token in value.split(b",")
+        ]
         if b"websocket" in upgrade:
             self.upgrade = request
             self.rest = bytes(self._parser.trailing_data[0])
@@ -109,6 +118,11 @@ class RequestSplitter:
 
 def _other_version() -> h11.RemoteProtocolError:
     return h11.RemoteProtocolError("only HTTP/1 is spoken here", error_status_hint=505)
+
+
+def _of_two_lengths(request: h11.Request) -> bool:
+    names = {name for name, _ in request.headers}
+    return b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0")
 
 
 def _without_upgrade(request: h11.Request) -> bytes:
