@@ -241,11 +241,8 @@ class Chat(ABC):
         A peer that goes on and on sending what is refused is closed with 4503.
         """
         ref = ref or secrets.token_hex(6)
-        log = self.s.telemetry.log
         self.s.telemetry.metrics.errors.labels(error.code).inc()
-        (log.info if isinstance(error, PeerError | Overloaded) else log.warning)(
-            "error_told", code=error.code, ref=ref, message=message_id, detail=error.detail
-        )
+        self._log_of(error)("error_told", code=error.code, ref=ref, message=message_id, detail=error.detail)
         self.send_error(error_event(error, ref, id=message_id, language=self.language))
         if (
             isinstance(error, PeerError)
@@ -253,6 +250,12 @@ class Chat(ABC):
             and self.s.misuse.allow(self.id) is not None
         ):
             self.ws.close(CloseCode.ABUSE, "too many bad messages")
+
+    def _log_of(self, error: CsgateError) -> Callable[..., Any]:
+        log = self.s.telemetry.log
+        if isinstance(error, RateLimited):
+            return log.debug  # comes as fast as a peer can send, and the metrics count it
+        return log.info if isinstance(error, PeerError | Overloaded) else log.warning
 
     @abstractmethod
     def send_error(self, event: ErrorEvent) -> None:
