@@ -11,10 +11,11 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from intent_data import OWN
 from sentiment_data import Remark, SentimentSampler, read_remarks
 from sticker_images import TRAIN_VENDORS, Emoji, read_pictures, spoil
+from sticker_moods import MODIFIERS, emoji_numbers, read_moods
 from text_expansion import Seed, expand, read_seeds
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -22,10 +23,6 @@ from tqdm import tqdm
 SEED: Final = 20264
 HIDDEN: Final = 64
 VIEWS: Final = 4
-MOODS: Final = ("negative", "neutral", "positive")
-# Variation selectors and skin tones do not change what is drawn.
-MODIFIERS: Final = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
-
 TextLogits = Callable[[list[str]], np.ndarray]
 Features = Callable[[np.ndarray], np.ndarray]
 
@@ -59,11 +56,6 @@ class FusionHead(nn.Module):
         return (self.trust * text + self.second(self.dropout(hidden))).float()
 
 
-def emoji_numbers(emoji: list[Emoji]) -> dict[str, int]:
-    """Return the number of each emoji by its characters without modifiers."""
-    return {MODIFIERS.sub("", one.characters): index for index, one in enumerate(emoji)}
-
-
 def _pattern(numbers: dict[str, int]) -> re.Pattern[str]:
     drawn = [one for one in numbers if not one.isascii() and one not in "©®™"]
     return re.compile("|".join(re.escape(one) for one in sorted(drawn, key=len, reverse=True)))
@@ -81,22 +73,11 @@ def reddit_pairs(remarks: list[Remark], numbers: dict[str, int]) -> list[Pair]:
     return pairs
 
 
-def read_moods(numbers: dict[str, int]) -> list[list[int]]:
-    """Return the emoji of each mood, as judged in emoji_moods.txt."""
-    moods: list[list[int]] = [[], [], []]
-    for line in (OWN / "emoji_moods.txt").read_text(encoding="utf-8").splitlines():
-        mood, _, characters = line.partition(" ")
-        if mood in MOODS:
-            plain = MODIFIERS.sub("", characters)
-            moods[MOODS.index(mood)] = [numbers[char] for char in plain if char in numbers]
-    return moods
-
-
 def made_pairs(data: Path, numbers: dict[str, int], count: int) -> list[Pair]:
     """Make pairs of our sentences and stickers.
 
-    A sentence without a mood takes the sticker's; one with a mood keeps it beside a sticker without; the same mood twice is that
-    mood. Opposing moods are left out, since nobody but the sender knows.
+    A sentence without a mood takes the sticker's; one with a mood keeps it beside a sticker without; the same mood
+    twice is that mood. Opposing moods are left out, since nobody but the sender knows.
     """
     chance = random.Random(SEED)
     moods = read_moods(numbers)
@@ -133,7 +114,8 @@ def sticker_features(data: Path, emoji: list[Emoji], tagger: Features) -> dict[i
 def train_fusion(data: Path, emoji: list[Emoji], text: TextLogits, tagger: Features, steps: int = 3000) -> FusionHead:
     """Train on GoEmotions' rows with emoji and on made pairs; half a minute, so there is no checkpoint.
 
-    The text's logits are weakened at random: on its own training rows the text model is surer than it will ever be again.
+    The text's logits are weakened at random: on its own training rows the text model is surer than it will ever be
+    again.
     """
     numbers = emoji_numbers(emoji)
     real = reddit_pairs(read_remarks(data, "train"), numbers)
@@ -146,8 +128,8 @@ def train_fusion(data: Path, emoji: list[Emoji], text: TextLogits, tagger: Featu
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.02)
     pairs = real + made
     for step in tqdm(range(steps), desc="fusion", mininterval=5):
-        rows = np.concatenate([chance.integers(0, len(real), 96), chance.integers(len(real), len(pairs), 96)])
-        weak = logits[rows] * chance.uniform(0.4, 1.0, (len(rows), 1)) + chance.normal(0, 0.4, (len(rows), 3))
+        rows = np.concatenate([chance.integers(0, len(real), 128), chance.integers(len(real), len(pairs), 64)])
+        weak = logits[rows] * chance.uniform(0.3, 1.0, (len(rows), 1)) + chance.normal(0, 1.0, (len(rows), 3))
         seen = np.stack([views[pairs[row].emoji][chance.integers(len(views[pairs[row].emoji]))] for row in rows])
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * (1 - step / steps) + 1e-5

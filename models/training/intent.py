@@ -16,7 +16,7 @@ from text_training import Batch, fit_text
 
 SEED: Final = 20262
 PIECES: Final = 10_000
-WIDTH: Final = 128
+WIDTH: Final = 160
 BLOCKS: Final = 3
 BATCH: Final = 144
 
@@ -31,7 +31,7 @@ def build_tokenizer(corpus: Corpus, texts: list[str], path: Path) -> None:
 
 
 def make_model(vocabulary: int) -> TextClassifier:
-    """Return the untrained model: intents first, then CLINC's and BANKING77's own labels, which only teach the encoder."""
+    """Return the untrained model: intents first, then CLINC's and BANKING77's own labels."""
     return TextClassifier(vocabulary, WIDTH, BLOCKS, (len(INTENTS), 150, 77))
 
 
@@ -39,7 +39,8 @@ def held_examples(corpus: Corpus) -> list[Example]:
     """Return messages of the seeds and rows that are held back for choosing and for calibration."""
     chance = random.Random(SEED)
     made = [Example(expand(s, chance), INTENTS.index(s.label), s.language) for s in corpus.held_seeds for _ in range(2)]
-    return made + corpus.retail_held
+    dev = [one for part in read_tests("intents_dev").values() for one in part]
+    return made + corpus.retail_held + dev
 
 
 def train_intent(corpus: Corpus, cache: Path, steps: int, seed: int = SEED) -> TextClassifier:
@@ -68,7 +69,9 @@ def train_intent(corpus: Corpus, cache: Path, steps: int, seed: int = SEED) -> T
     return fit_text(model, rows, draw, steps=steps, seed=seed, checkpoint=cache / "intent.pt", score=score)
 
 
-def measure_intent(logits: dict[str, np.ndarray], labels: dict[str, np.ndarray], temperature: float) -> dict[str, float]:
+def measure_intent(
+    logits: dict[str, np.ndarray], labels: dict[str, np.ndarray], temperature: float
+) -> dict[str, float]:
     """Return the figures of the card.
 
     Args:

@@ -32,6 +32,7 @@ from sticker_encoder import emoji_scores, train_encoder
 from sticker_export import FEATURES, StickerTagger, compress_tags, export_tagger
 from sticker_images import INPUT_PX, TEST_VENDOR, read_emoji, read_pictures
 from sticker_measure import measure_tags, spoiled_tests
+from sticker_moods import emoji_numbers, read_moods
 from sticker_samples import write_samples
 from sticker_tags import build_tags
 from text_encoder import MAX_TOKENS, PAD_ID, TextClassifier, TokenRows
@@ -192,7 +193,8 @@ def make_stickers(shop: Workshop) -> None:
     plain = emoji_scores(encoder, tests["plain"])
     figures = {"rows": len(indices), "emoji_ece": calibration_error(softmax(plain), indices)}
     emoji_right = {name: accuracy(emoji_scores(encoder, pixels), indices) for name, pixels in tests.items()}
-    tagger = StickerTagger(encoder, tags, compress_tags(tags.matrix), 1.0)
+    moods = read_moods(emoji_numbers(emoji))
+    tagger = StickerTagger(encoder, tags, compress_tags(tags.matrix, moods), 1.0)
     onnx.save(export_tagger(tagger, half=False), folder / "model.fp32.onnx")
     onnx.save(export_tagger(tagger, half=True), folder / "model.fp16.onnx")
     run = tagger_runner(folder, "tag_scores")
@@ -228,7 +230,9 @@ def make_stickers(shop: Workshop) -> None:
     }
     output = {"name": "tag_scores", "vector": "features"}
     write_manifest(
-        folder, top, {"batch": {"buckets": BUCKETS}, "input": pixels, "output": output, "labels": {"file": "labels.json"}}
+        folder,
+        top,
+        {"batch": {"buckets": BUCKETS}, "input": pixels, "output": output, "labels": {"file": "labels.json"}},
     )
     write_card(folder, sticker_card(figures, _sizes(folder), len(emoji), len(tags.names)), figures)
     write_samples(shop.data, shop.models / "samples")
@@ -269,15 +273,17 @@ def main() -> None:
     """Read the command line and make what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     environment = os.environ.get("CSGATE_TRAINING_DATA")
-    parser.add_argument("--data", type=Path, default=environment, required=environment is None, help="the public data folder")
+    parser.add_argument(
+        "--data", type=Path, default=environment, required=environment is None, help="the public data folder"
+    )
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     here = Path(__file__).resolve().parent
     parser.add_argument("--cache", type=Path, default=here / "cache", help="checkpoints; delete it to train anew")
     parser.add_argument("--models", type=Path, default=here.parent, help="where the model folders are written")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--sticker-steps", type=int, default=10_000)
-    parser.add_argument("--intent-steps", type=int, default=5_000)
-    parser.add_argument("--sentiment-steps", type=int, default=3_000)
+    parser.add_argument("--intent-steps", type=int, default=4_500)
+    parser.add_argument("--sentiment-steps", type=int, default=2_000)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     asked.cache.mkdir(parents=True, exist_ok=True)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the cards are prose)
 """Write MODEL_CARD.md: what a model is, what it learned from, how well it does, where it fails."""
 
 from __future__ import annotations
@@ -5,7 +6,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-NAMES = {"en": "English, ours", "zh": "Chinese, ours", "retail": "retail12, other authors", "bitext": "bitext's test part"}
+NAMES = {
+    "en": "English, ours",
+    "zh": "Chinese, ours",
+    "retail": "retail12, other authors",
+    "bitext": "bitext's test part",
+}
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -50,7 +56,7 @@ Licence Apache-2.0. Made by `python models/training/make.py --only intent`.
 
 ## Learned from
 
-- Messages written for this project, English and Chinese, about 33 seeds an intent and language with grammar and slots
+- Messages written for this project, English and Chinese, about 48 seeds an intent and language with grammar and slots
   (models/training/data/, Apache-2.0).
 - bitext customer-support sample (CDLA-Sharing-1.0; the data is not in this repository, models are "Results").
 - retail12 (MIT, (c) 2026 Snayush reshav das behera), its twelve labels split by rules into ours; a quarter is kept for the test.
@@ -62,9 +68,11 @@ Licence Apache-2.0. Made by `python models/training/make.py --only intent`.
 
 {table(("test", "messages", "accuracy", "ECE", "share with p >= 0.7", "accuracy of these"), rows)}
 
-- "Ours" are messages written apart from the seeds and worded otherwise on purpose, but by the same author and after the seeds. After
-  the first training the author saw which of them came out wrong; seeds written later widened whole intents and repeat none of
-  them, yet they are no longer blind. Other people's wording is harder or easier; retail12 says how its authors' came out.
+- "Ours" are messages written after the seeds, without looking at them, by the same author; the few that came out nearly the same as a
+  seed were dropped. They are on the ordinary side. An earlier set, worded askew on purpose, gave 0.728 (English) and 0.701
+  (Chinese) to the first version of this model; it now serves calibration, since seeds written later came too near to it.
+  After a first look at this test's errors, Chinese out-of-scope seeds, praise and some fragments were added to the training text: the
+  Chinese out-of-scope figures flatter.
 - retail12's labels were split by rules, some wrongly: its figure is a lower bound.
 - Out of scope: AUROC {figure(figures["en_oos_auroc"])} (our English), {figure(figures["zh_oos_auroc"])} (our Chinese),
   {figure(figures["clinc_oos_auroc"])} for CLINC's 1,000 out-of-scope test sentences against our English and retail12's;
@@ -76,7 +84,9 @@ Licence Apache-2.0. Made by `python models/training/make.py --only intent`.
 - Two wishes in one message get one intent. Sarcasm is taken at its word.
 - Neighbours are confused: change_order with exchange_item (before or after delivery), check_refund_policy with get_refund,
   delivery_options with delivery_period, check_invoice with get_invoice.
-- Other languages than English and Chinese are not served.
+- Praise has no intent of its own: some comes out as thanks, and "很满意" (very satisfied) even as a complaint, beside "很不满意".
+- A bare fragment (a name, an e-mail address) is guessed at, usually below 0.7.
+- Other languages than English and Chinese are not served; Chinese in Latin letters (pinyin) is not understood.
 """
 
 
@@ -96,7 +106,7 @@ def sentiment_card(figures: dict[str, float], sizes: str) -> str:
     return f"""
 # shop-sentiment: negative, neutral or positive
 
-The mood of a text, English and Chinese. The same kind of encoder and the same tokenizer as shop-intent, smaller. Input `input_ids`
+The mood of a text, English and Chinese. The same encoder and tokenizer as shop-intent. Input `input_ids`
 int64[N, T], padded with 0; output `logits` float32[N, 3]; probabilities are softmax(logits / {figures["temperature"]:g}). {sizes}
 
 Licence Apache-2.0. Made by `python models/training/make.py --only sentiment`.
@@ -104,19 +114,22 @@ Licence Apache-2.0. Made by `python models/training/make.py --only sentiment`.
 ## Learned from
 
 - GoEmotions (Apache-2.0 / CC BY 4.0, Demszky et al. 2020; Reddit, contains profanity): 28 labels mapped to three; rows with mixed
-  feelings, or with mere surprise, curiosity, confusion, are left out.
+  feelings, or with mere surprise, curiosity, confusion, are left out. The 28 labels themselves are a second task for the encoder.
+- The encoder starts from shop-intent's, and so from all that this one learned from.
 - Sentences in customer service's register written for this project, English and Chinese (models/training/data/, Apache-2.0).
 
 ## Held-out figures (of the int8 file)
 
 {table(("test", "texts", "accuracy", "macro-F1", "ECE"), rows)}
 
-"Ours" were written apart from the training text by the same author, worded otherwise on purpose.
+"Ours" were written after the training text by the same author, and are indirect on purpose.
 
 ## Known failures
 
 - Facts that are bad news without a bad word ("the zipper snapped", "the cake was squashed") often pass for neutral.
 - Colloquial praise and blame that the training text lacks, Chinese above all, can come out wrong with confidence.
+- A bare word such as "help" or "yes" can come out positive.
+- On our indirect sentences it is too sure of itself (see the ECE), since it was calibrated mostly on direct ones.
 - Irony. Reddit's annotators disagree among themselves on about a quarter of the rows.
 """
 
@@ -133,7 +146,10 @@ def sticker_card(figures: dict[str, float], sizes: str, emoji: int, tags: int) -
         "turned15": "turned by 15 degrees",
     }
     rows = [
-        (titles[name], *(figure(figures[f"{name}_{one}"]) for one in ("recall5_en", "recall5_zh", "core_recall5", "emoji_id")))
+        (
+            titles[name],
+            *(figure(figures[f"{name}_{one}"]) for one in ("recall5_en", "recall5_zh", "core_recall5", "emoji_id")),
+        )
         for name in tests
     ]
     return f"""
@@ -200,8 +216,11 @@ ours that say nothing of a mood, with stickers whose mood we judged (models/trai
 
 {table(("", "text alone", "text and sticker"), rows)}
 
-Positive/negative is decided between the two on rows that are one of them. "Unsure" is below 0.7. The challenge is the same ambiguous
-sentence with opposing stickers (written by the same author as the training text); text alone cannot exceed a half there.
+Two settings of the training (how much the text is weakened, how many rows are real) were compared on these very figures, so they are a
+little flattering. Positive/negative is decided between the two on rows that are one of them. "Unsure" is below 0.7. The challenge is the same ambiguous
+sentence with opposing stickers (written by the same author as the training text), decided between the two; text alone cannot exceed
+a half there. With neutral allowed, text and sticker reach {figure(figures["both_challenge_three_en"])} in English and
+{figure(figures["both_challenge_three_zh"])} in Chinese.
 Calibration of text and sticker on the GoEmotions rows: ECE {figure(figures["both_ece"])}.
 
 ## Known failures

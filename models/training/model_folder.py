@@ -44,10 +44,11 @@ def trace(
 
 
 def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep the large matrices as int8 with a scale for each row or column; they become float32 when the model is loaded.
+    """Keep the large matrices as int8 with a scale for each row or column; loading makes them float32 again.
 
     Sums stay in float32, so results are those of float32 up to the rounding of the weights, and ONNX Runtime folds
-    `Cast` and `Mul` of constants once at load. (Static quantization of activations lost accuracy on processors without VNNI.)
+    `Cast` and `Mul` of constants once at load. (Activations stay as they
+    are: quantizing them statically loses accuracy on processors without VNNI.)
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

@@ -1,4 +1,4 @@
-"""What the sentiment model learns from: Reddit remarks with human labels, and our customers' sentences in both languages."""
+"""What the sentiment model learns from: labelled Reddit remarks, and our customers' sentences in both languages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from intent_data import OWN, held_out
+from intent_data import OWN, held_out, read_intent_seeds
 from text_expansion import Seed, expand, read_openings, read_seeds, roughen, surround
 
 SENTIMENTS: Final = ("negative", "neutral", "positive")
@@ -17,9 +17,29 @@ POSITIVE: Final = frozenset((0, 1, 4, 5, 8, 13, 15, 17, 18, 20, 21, 23))
 AMBIGUOUS: Final = frozenset((6, 7, 22, 26))
 # Wishes of the intent files that carry no feeling of their own.
 PLAIN_WISHES: Final = frozenset(
-    "change_order change_shipping_address set_up_shipping_address check_cancellation_fee check_invoice get_invoice product_inquiry "
-    "check_payment_methods check_refund_policy contact_customer_service create_account edit_account delivery_options delivery_period "
-    "track_order place_order switch_account cancel_order get_refund exchange_item promotions".split()
+    [
+        "change_order",
+        "change_shipping_address",
+        "set_up_shipping_address",
+        "check_cancellation_fee",
+        "check_invoice",
+        "get_invoice",
+        "product_inquiry",
+        "check_payment_methods",
+        "check_refund_policy",
+        "contact_customer_service",
+        "create_account",
+        "edit_account",
+        "delivery_options",
+        "delivery_period",
+        "track_order",
+        "place_order",
+        "switch_account",
+        "cancel_order",
+        "get_refund",
+        "exchange_item",
+        "promotions",
+    ]
 )
 
 
@@ -30,6 +50,7 @@ class Remark:
     text: str
     sentiment: int
     language: str = "en"
+    emotion: int = -1
 
 
 def _three_classes(labels: set[int]) -> int | None:
@@ -47,9 +68,10 @@ def read_remarks(data: Path, part: str) -> list[Remark]:
     remarks = []
     for line in (data / "sentiment_en_goemotions" / f"{part}.tsv").read_text(encoding="utf-8").splitlines():
         text, labels, _ = line.split("\t")
-        sentiment = _three_classes({int(label) for label in labels.split(",")})
+        emotions = [int(label) for label in labels.split(",")]
+        sentiment = _three_classes(set(emotions))
         if sentiment is not None:
-            remarks.append(Remark(re.sub(r"\[(NAME|RELIGION)\]", "someone", text), sentiment))
+            remarks.append(Remark(re.sub(r"\[(NAME|RELIGION)\]", "someone", text), sentiment, "en", emotions[0]))
     return remarks
 
 
@@ -76,10 +98,7 @@ class SentimentSampler:
                     self._own.setdefault((language, seed.label), []).append(seed)
         self._openings = read_openings(OWN / "openings.txt")
         self._plain, self._complaints, self._thanks = (
-            {
-                language: [one for one in read_seeds(OWN / f"intents.{language}.txt", language) if one.label in labels]
-                for language in ("en", "zh")
-            }
+            {language: [one for one in read_intent_seeds(language) if one.label in labels] for language in ("en", "zh")}
             for labels in (PLAIN_WISHES, {"complaint"}, {"thanks"})
         )
 
@@ -111,7 +130,8 @@ class SentimentSampler:
         chance = self.chance
         if chance.random() < 0.55:
             one = chance.choice(self._reddit[chance.choice((0, 1, 1, 2))])
-            return Remark(roughen(one.text, "en", chance) if chance.random() < 0.5 else one.text, one.sentiment)
+            text = roughen(one.text, "en", chance) if chance.random() < 0.5 else one.text
+            return Remark(text, one.sentiment, "en", one.emotion)
         label = chance.randrange(3)
         language = chance.choice(("en", "zh", "zh"))
         return Remark(self._own_text(language, SENTIMENTS[label]), label, language)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from sticker_images import TEST_VENDOR, TRAIN_VENDORS, Emoji, present, read_pictures, spoil
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -48,7 +49,7 @@ class StickerEncoder(nn.Module):
             nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True)
         )
         blocks: list[nn.Module] = [Block(WIDTHS[0], WIDTHS[0], 1)]
-        blocks += [Block(a, b, 2) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
+        blocks += [Block(a, b, 2) for a, b in pairwise(WIDTHS)]
         self.blocks = nn.Sequential(*blocks)
         self.project = nn.Linear(WIDTHS[-1], EMBEDDING)
         self.prototypes = nn.Parameter(torch.randn(emoji_count, EMBEDDING) * 0.1)
@@ -82,7 +83,9 @@ def emoji_scores(model: StickerEncoder, pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([model(torch.from_numpy(part)).numpy() for part in np.array_split(pixels, 16)])
 
 
-def train_encoder(data: Path, cache: Path, emoji: list[Emoji], steps: int, checkpoint_s: float = 60.0) -> StickerEncoder:
+def train_encoder(
+    data: Path, cache: Path, emoji: list[Emoji], steps: int, checkpoint_s: float = 60.0
+) -> StickerEncoder:
     """Train, or go on from the checkpoint in `cache`; returns the average of the weights over the last steps."""
     parts = [read_pictures(data, vendor, emoji) for vendor in TRAIN_VENDORS]
     labels = torch.from_numpy(np.concatenate([part[0] for part in parts]))

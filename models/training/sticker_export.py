@@ -17,23 +17,30 @@ FEATURES: Final = 48
 LIKELIEST: Final = 24
 
 
-def compress_tags(matrix: np.ndarray) -> np.ndarray:
-    """Return float32[emoji, 48]: the tag rows of unit length, rare tags weighing more, on their first principal axes."""
+def compress_tags(matrix: np.ndarray, moods: list[list[int]]) -> np.ndarray:
+    """Return float32[emoji, 48]: the mood as judged in three columns, then the tags compressed.
+
+    Tag rows of unit length, rare tags weighing more, lie on their first 45 principal axes.
+    """
     rarity = np.log(len(matrix) / (1 + (matrix > 0).sum(0)))
     rows = matrix * rarity
     rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-8
     left, sizes, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    compressed = left[:, :FEATURES] * sizes[:FEATURES]
+    axes = FEATURES - len(moods)
+    compressed = left[:, :axes] * sizes[:axes]
     # Signs of singular vectors are arbitrary: fix them, so that two runs give the same features.
-    compressed *= np.sign(compressed[np.abs(compressed).argmax(0), np.arange(FEATURES)])
-    return np.asarray(compressed / compressed.std(), np.float32)
+    compressed *= np.sign(compressed[np.abs(compressed).argmax(0), np.arange(axes)])
+    judged = np.zeros((len(matrix), len(moods)))
+    for column, members in enumerate(moods):
+        judged[members, column] = 3.0
+    return np.concatenate([judged, compressed / compressed.std()], axis=1).astype(np.float32)
 
 
 class StickerTagger(nn.Module):
     """float32[N, 3, 48, 48] -> tag_scores float32[N, T] in 0..1, features float32[N, 48].
 
-    Tag scores are the expected tag row under the softmax over emoji: of the 24 likeliest, whose rows are gathered, which costs a
-    fraction of the whole product and leaves out less than a rounding error of a sure picture.
+    Tag scores are the expected tag row under the softmax over emoji: of the 24 likeliest, whose rows are gathered,
+    which costs a fraction of the whole product and leaves out less than a rounding error of a sure picture.
     """
 
     def __init__(self, encoder: StickerEncoder, table: TagTable, compressed: np.ndarray, temperature: float) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  (the name that torch's own documentation uses)
+import torch.nn.functional as F
 from PIL import Image
 
 TRAIN_VENDORS: Final = ("google", "twitter", "fluent_flat", "fluent_modern")
@@ -65,7 +65,7 @@ def read_pictures(data: Path, vendor: str, emoji: list[Emoji]) -> tuple[np.ndarr
     """Read one vendor's pictures.
 
     Returns:
-        (indices int64[N] into `emoji`, pictures uint8[N, 4, 64, 64] RGBA); emoji that the vendor does not draw are absent.
+        (indices int64[N] into `emoji`, pictures uint8[N, 4, 64, 64] RGBA), without emoji that it does not draw.
     """
     indices, pictures = [], []
     with zipfile.ZipFile(data / "emoji_images_64px" / f"{vendor}.zip") as archive:

@@ -19,9 +19,9 @@ SAMPLES: Final = {
 }
 ATTRIBUTION: Final = """# Sample stickers
 
-Drawings of [Noto Emoji](https://github.com/googlefonts/noto-emoji), (c) Google, Apache License 2.0, 64 px, unchanged, by way of the npm
-package emoji-datasource-google 16.0.0. The sticker model was trained on this artwork (among others), so these show that it works, not
-how well.
+Drawings of [Noto Emoji](https://github.com/googlefonts/noto-emoji), (c) Google, Apache License 2.0, 64 px, unchanged,
+by way of the npm package emoji-datasource-google 16.0.0. The sticker model was
+trained on this artwork (among others), so these show that it works, not how well.
 """
 
 

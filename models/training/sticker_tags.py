@@ -17,12 +17,15 @@ KEYWORD_WEIGHT: Final = 0.97
 LIBRARY_WEIGHT: Final = 0.8
 # Keywords of the sources that say something about the drawing's frame or are slang that nobody reads as a tag.
 NOISE: Final = re.compile(
-    r"[^a-z0-9 +\-’'!?]|square$|^(143|ily|cjk|unified|bae|xoxo|kanji|ideograph|unspecified|not|one|two|three|for|out|over|meaning|"
-    r"flags|heavy|five|good-bye|head|o'?clock|oclock|haired|facing|rightwards|leftwards|upwards|downwards|cat face|gay|lesbian|lgbt)$"
+    r"[^a-z0-9 +\-’'!?]|square$|^(143|ily|cjk|unified|bae|xoxo|kanji|ideograph|unspecified|not|one|two|three|for|out|"
+    r"over|meaning|flags|heavy|five|good-bye|head|o'?clock|oclock|haired|facing|rightwards|leftwards|upwards|downwards|"
+    r"cat face|gay|lesbian|lgbt)$"
 )
 
 # Keywords that say the opposite of what is drawn, because the source split a phrase ("no good").
-WRONG: Final = frozenset({("thumbs down", "good"), ("red heart", "black"), ("package", "gift"), ("package", "communication")})
+WRONG: Final = frozenset(
+    {("thumbs down", "good"), ("red heart", "black"), ("package", "gift"), ("package", "communication")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def build_tags(emoji: list[Emoji]) -> TagTable:
     """Choose the tags.
 
     A tag is an emoji's own name; or a keyword for which we wrote the Chinese; or one that three emoji and more bear and
-    whose bearers are nearly those of one Chinese keyword. Other keywords are dropped: a wrong Chinese label is worse than none.
+    whose bearers are nearly those of one Chinese keyword. Other keywords are dropped: a wrong Chinese label
+    is worse than none.
     """
     words = [english_words(one) for one in emoji]
     holders: dict[str, set[int]] = defaultdict(set)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
@@ -20,10 +20,10 @@ CHINESE: Final = "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 def make_tokenizer(texts: list[str], pieces: int) -> Tokenizer:
     """Learn byte-pair pieces.
 
-    Every Chinese character stands alone, because the corpus is too small to learn words from. Numbers lose their digits (five
-    and more in a row become one long number), since no intent depends on them.
+    Every Chinese character stands alone, because the corpus is too small to learn words from. Numbers lose their
+    digits (five and more in a row become one long number), since no intent depends on them.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))  # noqa: S106
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),
@@ -115,7 +115,9 @@ class TextEncoder(nn.Module):
 class TextClassifier(nn.Module):
     """A text encoder under one or several linear heads; only the first is shipped."""
 
-    def __init__(self, vocabulary: int, width: int, blocks: int, classes: tuple[int, ...], dropout: float = 0.3) -> None:
+    def __init__(
+        self, vocabulary: int, width: int, blocks: int, classes: tuple[int, ...], dropout: float = 0.3
+    ) -> None:
         super().__init__()
         self.encoder = TextEncoder(vocabulary, width, blocks, dropout * 0.5)
         self.dropout = nn.Dropout(dropout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,34 +12,9 @@ from typing import Final
 CHOICE: Final = re.compile(r"\(([^()]*)\)")
 SLOT: Final = re.compile(r"\{(\w+)\}")
 
-PRODUCTS: Final = {
-    "en": (
-        "headphones|phone case|running shoes|jacket|t-shirt|laptop|blender|coffee machine|desk lamp|backpack|sofa|dress|watch|"
-        "tablet|camera|keyboard|mouse|rug|mattress|air fryer|vacuum cleaner|jeans|sneakers|perfume|toy car|tent|bike|monitor|"
-        "water bottle|book|curtains|office chair|hair dryer|router|charger|winter coat|boots|necklace|printer|toaster|kettle|"
-        "smart watch|speaker|pillow|frying pan|lego set|yoga mat|sunglasses|wallet|hoodie|dining table|bookshelf"
-    ).split("|"),
-    "zh": (
-        "耳机|手机壳|跑鞋|外套|T恤|笔记本电脑|榨汁机|咖啡机|台灯|书包|沙发|连衣裙|手表|平板|相机|键盘|鼠标|地毯|床垫|空气炸锅|吸尘器|"
-        "牛仔裤|运动鞋|香水|玩具车|帐篷|自行车|显示器|水杯|书|窗帘|办公椅|吹风机|路由器|充电器|羽绒服|靴子|项链|打印机|面包机|水壶|"
-        "音箱|枕头|平底锅|积木|瑜伽垫|墨镜|钱包|卫衣|餐桌|书架|面霜|口红|电饭煲|行李箱|裙子|手机|洗发水"
-    ).split("|"),
-}
-CITIES: Final = {
-    "en": "London|Berlin|New York|Chicago|Manchester|Toronto|Sydney|Paris|Texas|Dubai|Mumbai|Rome|Seattle|Lagos".split("|"),
-    "zh": "北京|上海|广州|深圳|成都|杭州|武汉|西安|南京|重庆|新疆|海南|长沙|青岛|哈尔滨|香港".split("|"),
-}
-WHEN: Final = {
-    "en": (
-        "yesterday|last week|on monday|two days ago|this morning|last month|on friday|a week ago|tomorrow|"
-        "next week|an hour ago|3 days ago|on the 5th|march 3"
-    ).split("|"),
-    "zh": "昨天|上周|周一|前天|今天早上|上个月|周五|一个星期前|三天前|刚才|5号|3月8日|双十一".split("|"),
-}
-MONTHS: Final = {
-    "en": "january|march|may|june|august|october|december|last month".split("|"),
-    "zh": "一月|三月|5月|六月|8月|十月|去年12月|上个月".split("|"),
-}
+SLOTS: Final[dict[str, dict[str, str]]] = tomllib.loads(
+    (Path(__file__).parent / "data" / "slots.toml").read_text(encoding="utf-8")
+)
 SHORT_FORMS: Final = {
     "please": ("pls", "plz"),
     "you": ("u",),
@@ -139,18 +115,20 @@ def _fill(slot: str, language: str, chance: random.Random) -> str:
         case "order":
             return order_number(chance)
         case "product":
-            return chance.choice(PRODUCTS[language])
+            return chance.choice(SLOTS["products"][language].split("|"))
         case "city":
-            return chance.choice(CITIES[language])
+            return chance.choice(SLOTS["cities"][language].split("|"))
         case "when":
-            return chance.choice(WHEN[language])
+            return chance.choice(SLOTS["when"][language].split("|"))
         case "month":
-            return chance.choice(MONTHS[language])
+            return chance.choice(SLOTS["months"][language].split("|"))
         case "n" | "days":
             return str(chance.choice((2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15, 20, 30, 38, 40, 42, 100, 404)))
         case "amount":
             number = chance.choice((str(chance.randint(5, 900)), f"{chance.randint(1, 300)}.{chance.randint(10, 99)}"))
-            return chance.choice((f"${number}", f"{number} euros", number) if language == "en" else (f"{number}元", f"{number}块"))
+            return chance.choice(
+                (f"${number}", f"{number} euros", number) if language == "en" else (f"{number}元", f"{number}块")
+            )
         case "email":
             name = chance.choice(("anna", "john.doe", "wang.li", "mike88", "s.kim", "zhang"))
             return f"{name}@{chance.choice(('mail.com', 'gmail.com', 'qq.com', '163.com', 'example.org'))}"
@@ -178,7 +156,7 @@ def surround(text: str, openings: list[Opening], chance: random.Random, rate: fl
 
 def _mistype(text: str, chance: random.Random) -> str:
     """Swap, drop, double or miss one letter inside a word of four letters or more."""
-    words = [found for found in re.finditer(r"[A-Za-z]{4,}", text)]
+    words = list(re.finditer(r"[A-Za-z]{4,}", text))
     if not words:
         return text
     word = chance.choice(words)

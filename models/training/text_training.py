@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from text_encoder import TextClassifier, TokenRows
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
@@ -40,7 +40,12 @@ def _short_and_long(batch: Batch) -> list[Batch]:
     order = sorted(range(len(batch.texts)), key=lambda at: text_cost(batch.texts[at]))
     cut = len(order) * 2 // 3
     return [
-        Batch([batch.texts[at] for at in part], [batch.labels[at] for at in part], batch.head, batch.weight * len(part) / len(order))
+        Batch(
+            [batch.texts[at] for at in part],
+            [batch.labels[at] for at in part],
+            batch.head,
+            batch.weight * len(part) / len(order),
+        )
         for part in (order[:cut], order[cut:])
         if part
     ]
@@ -83,7 +88,9 @@ def fit_text(
     for step in tqdm(range(start, steps), initial=start, total=steps, desc=checkpoint.stem, mininterval=5):
         torch.manual_seed(seed + step)
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_RATE * min(1.0, (step + 1) / RISE_STEPS) * 0.5 * (1 + np.cos(np.pi * step / steps)) + 1e-6
+            group["lr"] = (
+                PEAK_RATE * min(1.0, (step + 1) / RISE_STEPS) * 0.5 * (1 + np.cos(np.pi * step / steps)) + 1e-6
+            )
         model.train()
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
