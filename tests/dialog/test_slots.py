@@ -295,12 +295,8 @@ def test_a_pattern_that_is_not_run_would_find_nothing(pieces: list[tuple[str, st
     found = find_slots(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rules, "_has_one", lambda *_: True)
-        patch.setattr(rules, "_RULES_WITHOUT_DIGITS", rules._RULES)
-        patch.setattr(
-            rules,
-            "_RULES",
-            [rule._replace(patterns=[p._replace(digits=0) for p in rule.patterns]) for rule in rules._RULES],
-        )
+        every = [rule._replace(patterns=[p._replace(digits=0) for p in rule.patterns]) for rule in rules._RULES]
+        patch.setattr(rules, "_RULES_BY_TEXT", dict.fromkeys(rules._RULES_BY_TEXT, every))
         patch.setattr(rules, "_ALONE_DIGITS", 0)
         assert find_slots(text) == found
 

@@ -13,13 +13,14 @@ MAX_TAGS: Final = 3
 
 def believable_tags(understanding: Understanding, pack: Pack) -> tuple[Tag, ...]:
     """The best few tags that score enough to be said aloud."""
-    return tuple(tag for tag in understanding.tags if tag.score >= pack.thresholds.picture)[:MAX_TAGS]
+    least = pack.thresholds.picture
+    return tuple([tag for tag in understanding.tags if tag.score >= least])[:MAX_TAGS]
 
 
 def listed_tags(understanding: Understanding, pack: Pack) -> str:
     """Their labels as a list in the language of the message; empty where there is none."""
     separator = "、" if understanding.language == "zh" else ", "
-    return separator.join(plain(tag.label) for tag in believable_tags(understanding, pack))
+    return separator.join([plain(tag.label) for tag in believable_tags(understanding, pack)])
 
 
 def analyse(decision: Decision, understanding: Understanding, pack: Pack) -> str:

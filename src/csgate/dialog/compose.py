@@ -5,7 +5,7 @@ from typing import assert_never
 
 from csgate.dialog.analysis import analyse, listed_tags
 from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, PictureReply
-from csgate.dialog.pack import Pack
+from csgate.dialog.pack import OTHER_PICTURE, Pack
 from csgate.dialog.template import Template, pick
 from csgate.dialog.understand import Understanding
 from csgate.events import Draft, Intent, Language
@@ -49,7 +49,9 @@ def compose(decision: Decision, understanding: Understanding, pack: Pack, total_
         case PictureReply(group=group):
             source, hand_over, shown = "picture", False, None
             picture = pack.pictures[group]
-            text = _say(picture.replies, u, f"picture.{group}", {"picture": listed_tags(u, pack)})
+            # No other group's words may name what the picture shows.
+            seen = {"picture": listed_tags(u, pack)} if group == OTHER_PICTURE else {}
+            text = _say(picture.replies, u, f"picture.{group}", seen)
             quick_replies = picture.quick_replies
         case _:
             assert_never(decision)
@@ -86,11 +88,10 @@ def _labels(names: Iterable[str], language: Language, pack: Pack) -> tuple[str, 
 
 def _timing(u: Understanding, total_ms: float) -> dict[str, float]:
     stages = u.stages
-    milliseconds = {
-        "queue": stages.queue,
-        "prepare": stages.prepare,
-        "run": stages.run,
-        "understand": stages.understand,
-        "total": total_ms,
+    return {
+        "queue": round(stages.queue, 3),
+        "prepare": round(stages.prepare, 3),
+        "run": round(stages.run, 3),
+        "understand": round(stages.understand, 3),
+        "total": round(total_ms, 3),
     }
-    return {stage: round(value, 3) for stage, value in milliseconds.items()}

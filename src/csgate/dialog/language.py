@@ -24,11 +24,10 @@ def detect_language(text: str) -> Language | None:
     """
     if text.isascii():
         return "en" if any(map(_words, text.split())) else None
+    if _HAN.search(text) is None:
+        return "en" if any(_words(match.group()) for match in _CHUNK.finditer(text)) else None
     han = len(_HAN.findall(text))
-    chunks = _CHUNK.findall(text)
-    if not han:
-        return "en" if any(map(_words, chunks)) else None
-    return "zh" if han / _HAN_PER_WORD >= sum(map(_words, chunks)) else "en"
+    return "zh" if han / _HAN_PER_WORD >= sum(map(_words, _CHUNK.findall(text))) else "en"
 
 
 def _words(chunk: str) -> int:

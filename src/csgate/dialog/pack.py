@@ -128,15 +128,17 @@ class Pack:
         Together, because one tag misleads: a broken heart is a heart too, and tears may be of joy. ``other`` where no
         group has any of them, ``unclear`` where none is believable.
         """
-        believable = {fold_tag(tag.name): tag.score for tag in tags if tag.score >= self.thresholds.picture}
+        least = self.thresholds.picture
+        believable = {fold_tag(tag.name): tag.score for tag in tags if tag.score >= least}
         scores: dict[str, float] = {}
         for tag, score in believable.items():
             for name in self.groups.get(tag, ()):
                 scores[name] = scores.get(name, 0.0) + score
         most = max(scores.values(), default=0.0)
         if most > 0:
-            # Among equals the first in the pack.
-            return next(group for name, group in self.pictures.items() if scores.get(name) == most)
+            for name, group in self.pictures.items():  # among equals the first in the pack
+                if scores.get(name) == most:
+                    return group
         return self.pictures[OTHER_PICTURE if believable else UNCLEAR_PICTURE]
 
 

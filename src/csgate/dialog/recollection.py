@@ -81,16 +81,25 @@ class Memory:
     replies behind it were.) Hence two marks.
     """
 
-    __slots__ = ("_heard", "_replies", "_said", "_slots")
+    __slots__ = ("_found", "_heard", "_replies", "_said", "_slots")
 
     def __init__(self) -> None:
         # Offsets of the newest message of the customer, and of the newest other event, that were read.
         self._said = 0
         self._heard = 0
+        # What was found in the last message when it was the one at hand.
+        self._found: tuple[str, tuple[Slot, ...]] = ("", ())
         # The latest of each name, with the offset of the message that gave it.
         self._slots: dict[SlotName, tuple[int, Slot]] = {}
         # Those since a person took part.
         self._replies: list[ReplyEvent] = []
+
+    def find(self, text: str) -> tuple[Slot, ...]:
+        """The slots of the message at hand, which will be one of the past the next time."""
+        slots = find_slots(text)
+        if len(text) <= MAX_CHARS:
+            self._found = text, slots
+        return slots
 
     def unread(self, history: Sequence[LogEvent], message_id: str) -> tuple[list[LogEvent], int]:
         """What :meth:`recollect` has to read, the latest first; and where in ``history`` the message would be."""
@@ -138,7 +147,8 @@ class Memory:
         match event:
             case MessageEvent(author="customer", offset=offset, text=text):
                 self._said = offset
-                self._slots.update((name, (offset, slot)) for name, slot in _slots(text).items())
+                for name, slot in self._carried(text).items():
+                    self._slots[name] = offset, slot
                 return
             case MessageEvent() | StateEvent() | ReplyEvent(source="hand_over"):
                 self._replies.clear()
@@ -149,6 +159,12 @@ class Memory:
             case ErrorEvent() | RateEvent():
                 pass
         self._heard = event.offset
+
+    def _carried(self, text: str) -> Mapping[SlotName, Slot]:
+        if not _DIGIT_OR_AT.search(text, 0, MAX_CHARS):
+            return {}
+        found = self._found[1] if self._found[0] == text else find_slots(text[:MAX_CHARS])
+        return best_slots(slot for slot in found if slot.sure and slot.name in _CARRIED)
 
     def _forget(self, oldest: float) -> None:
         """Lets go of what lies before that offset."""
@@ -164,12 +180,6 @@ class Memory:
 def recollect(history: Sequence[LogEvent], message_id: str, negative_score: float) -> Recollection:
     """:meth:`Memory.recollect` with nothing read before."""
     return Memory().recollect(history, message_id, negative_score)
-
-
-def _slots(text: str) -> Mapping[SlotName, Slot]:
-    if not _DIGIT_OR_AT.search(text, 0, MAX_CHARS):
-        return {}
-    return best_slots(slot for slot in find_slots(text[:MAX_CHARS]) if slot.sure and slot.name in _CARRIED)
 
 
 def _streak(replies: Sequence[ReplyEvent], counts: Callable[[ReplyEvent], bool]) -> int:

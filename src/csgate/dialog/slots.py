@@ -298,12 +298,23 @@ _RULES: Final[Sequence[_Rule]] = (
 _ALONE_DIGITS: Final = 4
 
 
-def _without_digits(rule: _Rule) -> _Rule:
-    return rule._replace(patterns=tuple(pattern for pattern in rule.patterns if not pattern.digits))
+def _rules_for(ascii: bool, digits: bool) -> tuple[_Rule, ...]:
+    """The rules that can find something in a text with nothing but ASCII in it, or without digits."""
+    left = []
+    for rule in _RULES:
+        patterns = []
+        for pattern in rule.patterns:
+            signs = tuple(sign for sign in pattern.signs if not ascii or sign.isascii())
+            if (digits or not pattern.digits) and (signs or not pattern.signs):
+                patterns.append(pattern._replace(signs=signs))
+        if patterns:
+            left.append(rule._replace(patterns=tuple(patterns)))
+    return tuple(left)
 
 
-_RULES_WITHOUT_DIGITS: Final = tuple(rule for rule in map(_without_digits, _RULES) if rule.patterns)
-
+_RULES_BY_TEXT: Final = {
+    (ascii, digits): _rules_for(ascii, digits) for ascii in (False, True) for digits in (False, True)
+}
 _DIGIT: Final = re.compile("[0-9]")
 # The only letters outside ASCII that a pattern takes for one in it where case does not count.
 _ODD_LETTERS: Final = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
@@ -314,7 +325,8 @@ def find_slots(text: str) -> tuple[Slot, ...]:
 
     ``value`` is the text itself with full-width characters made narrow.
     """
-    if text.isascii():
+    ascii = text.isascii()
+    if ascii:
         narrow, lower = text, text.lower()
     else:
         narrow = text.translate(_NARROW)
@@ -323,7 +335,7 @@ def find_slots(text: str) -> tuple[Slot, ...]:
     alone = _ORDER_ALONE.fullmatch(narrow) if digits >= _ALONE_DIGITS else None
     taken = bytearray(len(narrow))
     found: list[Slot] = []
-    for name, sure, take, patterns in _RULES if digits else _RULES_WITHOUT_DIGITS:
+    for name, sure, take, patterns in _RULES_BY_TEXT[ascii, digits > 0]:
         for pattern in patterns:
             if digits < pattern.digits or not _has_one(lower, pattern.signs):
                 continue

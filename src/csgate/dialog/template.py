@@ -20,7 +20,10 @@ _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060
 
 def plain(value: str) -> str:
     """``value`` on one line, without control and direction characters, cut at ``MAX_VALUE_CHARS``."""
-    flat = value if value.isascii() and value.isalnum() else _UNSEEN.sub(" ", value).strip()
+    if value.isascii() and value.isprintable() and "  " not in value:
+        flat = value.strip()
+    else:
+        flat = _UNSEEN.sub(" ", value).strip()
     return flat if len(flat) <= MAX_VALUE_CHARS else flat[: MAX_VALUE_CHARS - 1] + "…"
 
 

@@ -11,7 +11,7 @@ from csgate.dialog.engine import Engine
 from csgate.dialog.language import choose_language, detect_language
 from csgate.dialog.pack import OTHER_PICTURE, UNCLEAR_PICTURE, Pack
 from csgate.dialog.recollection import MAX_CHARS, Memory, Recollection
-from csgate.dialog.slots import Slot, SlotName, best_slots, find_slots, words_beside
+from csgate.dialog.slots import Slot, SlotName, best_slots, words_beside
 from csgate.errors import CsgateError, EngineUnavailable, PeerError
 from csgate.events import Intent, Language, MessageEvent, Picture, Sentiment, Tag
 from csgate.inference.results import IntentResult, PictureResult, SentimentResult, Timing
@@ -81,7 +81,7 @@ def read(turn: Turn, memory: Memory, pack: Pack, default: Language) -> Reading:
         ruled = pack.intent_said(offer) if offer is not None else None
     return Reading(
         language=choose_language(turn.text, turn.history, turn.language, default, pack.languages),
-        slots=find_slots(turn.text),
+        slots=memory.find(turn.text) if turn.text else (),
         recollection=recollection,
         ruled=ruled,
         wants_person=pack.asks_for_person(turn.text),
@@ -256,8 +256,8 @@ async def understand(
         picture=turn.picture is not None,
         tags=tags,
         slots=best_slots(reading.slots),
-        wordless=not reading.slots and detect_language(turn.text) is None,
-        words_beside=words_beside(turn.text, reading.slots),
+        wordless=not reading.slots and (not turn.text or detect_language(turn.text) is None),
+        words_beside=words_beside(turn.text, reading.slots) if turn.text else 0,
         wants_person=reading.wants_person,
         recollection=reading.recollection,
         lacking=frozenset(questions.lacking),

@@ -311,10 +311,10 @@ class Actor:
         metrics = self._office.telemetry.metrics
         metrics.turn_seconds.observe(trio.current_time() - turn.accepted_at)
         if isinstance(final, ErrorEvent):
-            metrics.replies.labels(source="error").inc()
-            metrics.errors.labels(code=final.code).inc()
+            metrics.replies.labels("error").inc()
+            metrics.errors.labels(final.code).inc()
         else:
-            metrics.replies.labels(source=final.source).inc()
+            metrics.replies.labels(final.source).inc()
 
     # --- Jobs ---
 

@@ -1,7 +1,7 @@
 """One turn as a task: asks the answerer, and makes a final event of whatever comes of it."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -100,8 +100,10 @@ async def _turn(conversation: "Conversation", pending: PendingTurn, wake: Callab
     )
 
 
-def _before(events: Sequence[LogEvent], offset: int) -> tuple[LogEvent, ...]:
+def _before(events: tuple[LogEvent, ...], offset: int) -> tuple[LogEvent, ...]:
     """Those that precede the turn of the message at ``offset``: not itself, not the messages that wait behind it."""
+    if events and events[-1].offset == offset:
+        return events[:-1]
     own = bisect_left(events, offset, key=_OFFSET)
     later = [event for event in events[own:] if not (isinstance(event, MessageEvent) and event.author == "customer")]
     return (*events[:own], *later)
