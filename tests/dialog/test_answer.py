@@ -11,6 +11,8 @@ from trio.testing import MockClock
 
 from csgate.config import DialogSettings
 from csgate.dialog import Dialog, load_pack
+from csgate.dialog.recollection import MAX_CHARS
+from csgate.dialog.slots import find_slots
 from csgate.dialog.understand import MAX_INLINE_CHARS
 from csgate.errors import BadImage, CsgateError, EngineUnavailable, Overloaded, TurnTimeout
 from csgate.events import (
@@ -99,6 +101,7 @@ def turn(
     history: Sequence[LogEvent] = (),
     language: Language = "en",
     on_progress: Callable[[ProgressEvent], None] = lambda _: None,
+    **more: Any,
 ) -> Turn:
     return Turn(
         conversation="c",
@@ -110,6 +113,7 @@ def turn(
         language=language,
         history=history,
         on_progress=on_progress,
+        **more,
     )
 
 
@@ -281,6 +285,29 @@ async def test_the_number_that_was_asked_for() -> None:
     assert "**98765**" in draft.text
     without = FakeEngine(lacking=["intent"])
     assert "**98765**" in (await answered(without, "it's 98765", history=history)).text
+
+
+@pytest.mark.parametrize("words", ["", "x" * (MAX_CHARS + 1)])
+async def test_what_was_found_in_a_message_is_known_in_the_next_turn(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    searched: list[str] = []
+
+    def find(text: str) -> Any:
+        searched.append(text)
+        return find_slots(text)
+
+    monkeypatch.setattr("csgate.dialog.recollection.find_slots", find)
+    notes: dict[str, Any] = {}
+    text = f"order 55512, please {words}"
+    first = await answered(FakeEngine((("review", 0.9),)), text, notes=notes)
+    assert "55512" not in first.text
+    history = [MessageEvent(id="m0", offset=1, author="customer", text=text, timestamp=NOW)]
+    for _ in range(2):
+        draft = await answered(FakeEngine(), "Where is it?", history=history, notes=notes)
+        assert "**55512**" in draft.text
+    # A long one is read again, because only its beginning counts later.
+    assert searched == [text, *([text[:MAX_CHARS]] if words else []), "Where is it?", "Where is it?"]
 
 
 async def test_an_intent_that_the_pack_lacks_is_left_out_and_told() -> None:

@@ -104,6 +104,28 @@ async def test_what_the_answerer_is_given(autojump_clock: object, rig: Any, ann:
     ]
 
 
+async def test_notes_are_found_again_while_the_conversation_is_in_memory(
+    autojump_clock: object, rig: Any, ann: Principal
+) -> None:
+    async def answer(turn: Turn) -> Draft:
+        turn.notes["turns"] = turn.notes.get("turns", 0) + 1
+        return Draft(text=f"{turn.notes['turns']}")
+
+    rig.answer = answer
+    sink = rig.recorder()
+    async with rig.open() as conversations:
+        attachment = await conversations.attach(ann, sink)
+        other = await conversations.attach(ann, sink)
+        for number, holder in enumerate((attachment, attachment, other), 1):
+            await holder.submit(f"{number}", "hi", None)
+            await sink.wait(ReplyEvent, count=number)
+        await attachment.detach()
+        back = await conversations.attach(ann, sink, conversation=attachment.conversation)
+        await back.submit("4", "hi", None)
+        await sink.wait(ReplyEvent, count=4)
+    assert [event.text for event in sink.of(ReplyEvent)] == ["1", "2", "1", "1"]
+
+
 async def test_one_turn_that_fails_leaves_all_others_right(autojump_clock: object, rig: Any, ann: Principal) -> None:
     sink = rig.recorder()
     async with rig.open() as conversations:

@@ -136,9 +136,8 @@ class Pack:
                 scores[name] = scores.get(name, 0.0) + score
         most = max(scores.values(), default=0.0)
         if most > 0:
-            for name, group in self.pictures.items():  # among equals the first in the pack
-                if scores.get(name) == most:
-                    return group
+            # Among equals the first in the pack.
+            return self.pictures[next(name for name in self.pictures if scores.get(name) == most)]
         return self.pictures[OTHER_PICTURE if believable else UNCLEAR_PICTURE]
 
 

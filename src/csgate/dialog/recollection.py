@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -158,6 +158,8 @@ class Memory:
                 self._replies.append(event)
             case ErrorEvent() | RateEvent():
                 pass
+            case _:
+                assert_never(event)
         self._heard = event.offset
 
     def _carried(self, text: str) -> Mapping[SlotName, Slot]:

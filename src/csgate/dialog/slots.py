@@ -202,12 +202,14 @@ def _phone(match: re.Match[str]) -> _Taken | None:
 class _Pattern(NamedTuple):
     """A pattern, and what tells without a scan that it matches nowhere.
 
-    Every text that it matches has at least ``digits`` digits and one of ``signs`` (if there are any), in lower case.
+    Every text that it matches has at least ``digits`` digits, one of ``signs`` and one of ``also`` (if there are any),
+    in lower case.
     """
 
     regex: re.Pattern[str]
     digits: int
     signs: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 class _Rule(NamedTuple):
@@ -233,7 +235,7 @@ _RULES: Final[Sequence[_Rule]] = (
             _Pattern(_DATE[3], 1, _MONTHS),
             _Pattern(_DATE[4], 1, _MONTHS),
             _Pattern(_DATE[5], 0, ("day", "week", "month", "year", "night", "tomorrow", *_WEEKDAYS)),
-            _Pattern(_DATE[6], 0, ("hour", "day", "week", "month", "year")),
+            _Pattern(_DATE[6], 0, ("hour", "day", "week", "month", "year"), (" ago", " later", "in ")),
             _Pattern(_DATE[7], 0, ("天", "晚", "周", "週", "星期", "礼拜", "禮拜", "月")),
             _Pattern(_DATE[8], 0, ("前", "后", "後", "内", "內")),
         ),
@@ -337,9 +339,10 @@ def find_slots(text: str) -> tuple[Slot, ...]:
     found: list[Slot] = []
     for name, sure, take, patterns in _RULES_BY_TEXT[ascii, digits > 0]:
         for pattern in patterns:
-            if digits < pattern.digits or not _has_one(lower, pattern.signs):
+            regex, least, signs, also = pattern
+            if digits < least or not (_has_one(lower, signs) and _has_one(lower, also)):
                 continue
-            for match in pattern.regex.finditer(narrow):
+            for match in regex.finditer(narrow):
                 claim = take(match)
                 if claim is None:
                     continue
