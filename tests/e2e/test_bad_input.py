@@ -1,5 +1,6 @@
 """Bad input through the socket: each gets its own error or close code, and costs nobody else anything."""
 
+import contextlib
 import json
 import random
 import socket
@@ -140,6 +141,18 @@ def test_a_bad_frame_ends_its_connection_alone(server: Server, bystander: RawWeb
         assert client.close_code() == code
 
 
+def test_announcements_take_nothing_from_the_others(server: Server, bystander: RawWebSocket) -> None:
+    """40 times 8 MB is more than all connections together may hold; nobody has sent any of it yet."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            client = stack.enter_context(open_v1(server)[0])
+            client.send(frame(TEXT, b"{", length=8 * 2**20))
+        client, _ = open_v1(server)
+        stack.enter_context(client)
+        photo = pictures.base64_text(pictures.jpeg(1600, 1200))
+        assert ask(client, "photo", image=photo)["type"] == "reply"
+
+
 def test_a_message_above_the_limit_is_drained_and_refused(server: Server, bystander: RawWebSocket) -> None:
     client, welcome = open_v1(server)
     with client:
@@ -262,6 +275,11 @@ def raw_answer(server: Server, data: bytes, timeout: float = 15.0) -> bytes:
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-Many: 1\r\n" * 5_000, b"431"),
         (b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"426"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
+        (
+            b"POST /v1/guest HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"400",
+        ),
         (
             b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -74,6 +75,17 @@ def test_a_ticket_opens_once(server: Server) -> None:
     with RawWebSocket(server.port, path) as client:
         assert client.receive()["code"] == "unauthorized"
         assert client.close_code() == 4500
+
+
+def test_a_token_in_the_address_only_where_configured(server: Server, own_server: Any) -> None:
+    path = f"/ws?token={server.token()}"
+    with RawWebSocket(server.port, path) as client:
+        assert client.receive()["code"] == "unauthorized"
+        assert client.close_code() == 4502
+    configured = own_server(CSGATE_AUTH__QUERY_TOKEN="true")
+    with RawWebSocket(configured.port, path) as client:
+        client.send_json({"text": "hi"})
+        assert client.receive()["type"] == "reply"
 
 
 def test_text_format_is_markdown_alone(server: Server) -> None:
