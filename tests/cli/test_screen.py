@@ -90,7 +90,7 @@ def test_a_stranger_cannot_drive_the_terminal() -> None:
     nasty = "\x1b]0;owned\x07\x1b[2Jbold\x9b31m\r\x00line\n\ttab"
     for event in (
         MessageEvent("x", 1, "human", nasty, WHEN),
-        ErrorEvent("internal", nasty, "r"),
+        ErrorEvent(nasty, nasty, nasty),
         DeltaEvent("x", 1, 1, nasty),
         ReplyEvent("x", 1, nasty, Intent(nasty, 1.0), None, (), "", "canned", WHEN, quick_replies=(nasty,)),
         Connected(welcome({"provider": nasty, "models": {"intent": nasty}}), False),

@@ -69,7 +69,7 @@ class Screen:
             case ErrorEvent():
                 self._end_stream()
                 again = f" Try again in {event.retry_after:.0f} s." if event.retry_after else ""
-                self._line(self._style("31", f"⚠ {_clean(event.message)}{again} [{event.code}, ref {event.ref}]"))
+                self._line(self._style("31", _clean(f"⚠ {event.message}{again} [{event.code}, ref {event.ref}]")))
             case StateEvent():
                 self.note(_STATES[event.state])
             case _:
