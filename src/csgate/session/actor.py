@@ -15,7 +15,7 @@ import msgspec
 import trio
 from structlog import contextvars
 
-from csgate.errors import BadEnvelope, DuplicateMismatch, NotFound, Overloaded
+from csgate.errors import BadEnvelope, NotFound, Overloaded
 from csgate.events import (
     AckEvent,
     ErrorEvent,
@@ -27,10 +27,11 @@ from csgate.events import (
     StateEvent,
 )
 from csgate.session import finals
+from csgate.session.acceptance import RETRY_SOON_S, accept_agent, accept_customer
 from csgate.session.answering import answer_turn
 from csgate.session.handoff import Cue, next_state
 from csgate.session.identity import new_notice_id, new_reference
-from csgate.session.store import Accepted, FinalEvent, OpenTurn
+from csgate.session.store import FinalEvent, OpenTurn
 from csgate.session.turn import PendingTurn, Stop
 from csgate.session.wording import NOBODY_CAME, language_of
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RETRY_SOON_S: Final = 2.0
-RETRY_ELSEWHERE_S: Final = 1.0
 REASON_LOGGED_CHARS: Final = 200
 
 
@@ -325,11 +324,11 @@ class Actor:
         office, conversation = self._office, self._conversation
         event = MessageEvent(id=id, offset=0, author=sender.author, text=text, timestamp=office.timestamp())
         if sender.author == "human":
-            accepted, turn = await self._accept_agent(event, digest), None
+            accepted, turn = await accept_agent(conversation, event, digest), None
         else:
             language = language_of(text, sender.locale)
             opened = OpenTurn(id, text, picture, sender.principal, language)
-            accepted = await self._accept_customer(event, digest, opened)
+            accepted = await accept_customer(conversation, event, digest, opened, len(self._waiting))
             turn = PendingTurn(opened, accepted.offset, trio.current_time()) if accepted.new else None
         if accepted.new:
             conversation.speak()
@@ -344,37 +343,6 @@ class Actor:
             self._end_all(Stop.MUTED)
             await self._change_state(Cue.AGENT_SPOKE)
         return acknowledgement
-
-    async def _accept_customer(self, event: MessageEvent, digest: bytes, opened: OpenTurn) -> Accepted:
-        office = self._office
-        if len(self._waiting) >= office.settings.max_waiting:
-            return await self._known(event.id, digest, Overloaded("turns waiting", retry_after=RETRY_SOON_S))
-        if office.open_turns >= office.settings.max_open_turns:
-            return await self._known(event.id, digest, Overloaded("turns open", retry_after=RETRY_SOON_S))
-        if office.draining:
-            return await self._known(event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
-        office.open_turn()
-        accepted = None
-        try:
-            accepted = await office.store.accept(self._conversation.header, event, digest, opened)
-        finally:
-            if accepted is None or not accepted.new:
-                office.close_turn()
-        return accepted
-
-    async def _accept_agent(self, event: MessageEvent, digest: bytes) -> Accepted:
-        if self._office.draining:
-            return await self._known(event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
-        return await self._office.store.accept(self._conversation.header, event, digest, None)
-
-    async def _known(self, id: str, digest: bytes, refusal: Overloaded) -> Accepted:
-        """There is no room for a new message; one that was accepted before is acknowledged again all the same."""
-        record = await self._office.store.recall(self._conversation.header.id, id)
-        if record is None:
-            raise refusal
-        if record.digest != digest:
-            raise DuplicateMismatch
-        return Accepted(record.offset, new=False)
 
     def _enqueue(self, turn: PendingTurn) -> None:
         muted = self._conversation.state == "human"

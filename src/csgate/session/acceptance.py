@@ -1,0 +1,65 @@
+"""Whether a message is taken into the log: the bounds that it may meet, and what is known of its id."""
+
+from typing import TYPE_CHECKING, Final
+
+from csgate.errors import DuplicateMismatch, Overloaded
+from csgate.events import MessageEvent
+from csgate.session.store import Accepted, OpenTurn
+
+if TYPE_CHECKING:
+    from csgate.session.conversation import Conversation
+
+RETRY_SOON_S: Final = 2.0
+RETRY_ELSEWHERE_S: Final = 1.0
+
+
+async def accept_customer(
+    conversation: "Conversation", event: MessageEvent, digest: bytes, opened: OpenTurn, waiting: int
+) -> Accepted:
+    """Puts a customer's message into the store and opens its turn, which is counted from then on.
+
+    Args:
+        waiting: how many turns of this conversation wait.
+
+    Raises:
+        Overloaded: too many wait, too many are open in all, or the node drains; not for a message that is known.
+        DuplicateMismatch: its id was used with other content.
+    """
+    office = conversation.office
+    if waiting >= office.settings.max_waiting:
+        return await _known(conversation, event.id, digest, Overloaded("turns waiting", retry_after=RETRY_SOON_S))
+    if office.open_turns >= office.settings.max_open_turns:
+        return await _known(conversation, event.id, digest, Overloaded("turns open", retry_after=RETRY_SOON_S))
+    if office.draining:
+        return await _known(conversation, event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
+    office.open_turn()
+    accepted = None
+    try:
+        accepted = await office.store.accept(conversation.header, event, digest, opened)
+    finally:
+        if accepted is None or not accepted.new:
+            office.close_turn()
+    return accepted
+
+
+async def accept_agent(conversation: "Conversation", event: MessageEvent, digest: bytes) -> Accepted:
+    """Puts an agent's message, which asks for no answer, into the store.
+
+    Raises:
+        Overloaded: the node drains; not for a message that is known.
+        DuplicateMismatch: its id was used with other content.
+    """
+    office = conversation.office
+    if office.draining:
+        return await _known(conversation, event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
+    return await office.store.accept(conversation.header, event, digest, None)
+
+
+async def _known(conversation: "Conversation", id: str, digest: bytes, refusal: Overloaded) -> Accepted:
+    """There is no room for a new message; one that was accepted before is acknowledged again all the same."""
+    record = await conversation.office.store.recall(conversation.header.id, id)
+    if record is None:
+        raise refusal
+    if record.digest != digest:
+        raise DuplicateMismatch
+    return Accepted(record.offset, new=False)
