@@ -8,6 +8,7 @@ cache is off, and every picture differs.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from typing import Any, Final
 
 import jwt
 import numpy as np
+import psutil
 import report
 from PIL import Image, ImageFilter
 
@@ -87,8 +89,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def peer(name: str, model: Path) -> Iterator[tuple[str, str]]:
-    """Starts a peer; yields (mode, url) when it answers."""
+def peer(name: str, model: Path) -> Iterator[tuple[str, str, int]]:
+    """Starts a peer; yields (mode, url, process id) when it answers."""
     port = free_port()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "BENCH_MODEL": str(model)}
     match name:
@@ -129,7 +131,7 @@ def peer(name: str, model: Path) -> Iterator[tuple[str, str]]:
                     sys.exit(f"{name} did not start; see {log.name}")
                 time.sleep(0.1)
         time.sleep(1.0)
-        yield mode, url
+        yield mode, url, process.pid
     finally:
         os.killpg(process.pid, 15)
         try:
@@ -138,6 +140,17 @@ def peer(name: str, model: Path) -> Iterator[tuple[str, str]]:
             os.killpg(process.pid, 9)
             process.wait(10)
         log.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all its descendants so far."""
+    root = psutil.Process(pid)
+    used = 0.0
+    for process in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
 
 
 def measure(load: Path, mode: str, url: str, pictures: Path, concurrency: int, seconds: float) -> dict[str, Any]:
@@ -174,21 +187,23 @@ def main() -> None:
         print(f"pictures: {options.pictures} JPEGs of 640x480, mean {size / 1024:.1f} KB")
         for number in range(options.rounds):
             for name in names:
-                with peer(name, model) as (mode, url):
+                with peer(name, model) as (mode, url, pid):
                     for level in levels:
+                        before = cpu_seconds(pid)
                         result = measure(load, mode, url, Path(folder), level, options.seconds)
+                        result["server_cpu_ms"] = (cpu_seconds(pid) - before) / result["all_answers"] * 1e3
                         runs[name][level].append(result)
                         print(
                             f"round {number + 1} {name:9} {level:3} in flight: {result['rate']:7.1f}/s "
                             f"p50 {result['p50_ms']:6.1f} ms p99 {result['p99_ms']:6.1f} ms "
-                            f"load CPU {result['load_cpu_share']:.2f}",
+                            f"load CPU {result['load_cpu_share']:.2f} server {result['server_cpu_ms']:.2f} ms CPU an answer",
                             flush=True,
                         )
     median = {
         name: {
             level: {
                 key: statistics.median(run[key] for run in runs[name][level])
-                for key in ("rate", "p50_ms", "p99_ms", "load_cpu_share")
+                for key in ("rate", "p50_ms", "p99_ms", "load_cpu_share", "server_cpu_ms")
             }
             for level in levels
         }
@@ -200,8 +215,10 @@ def main() -> None:
             m = median[name][level]
             ours = median.get("csgate", {}).get(level)
             ratio = ours["rate"] / m["rate"] if ours else float("nan")
-            rows.append((level, name, m["rate"], m["p50_ms"], m["p99_ms"], m["load_cpu_share"], ratio))
-    headers = ("in flight", "server", "answers/s", "p50 ms", "p99 ms", "load CPU", "csgate's ratio")
+            rows.append(
+                (level, name, m["rate"], m["p50_ms"], m["p99_ms"], m["load_cpu_share"], m["server_cpu_ms"], ratio)
+            )
+    headers = ("in flight", "server", "answers/s", "p50 ms", "p99 ms", "load CPU", "server CPU ms", "csgate's ratio")
     print(report.table(rows, headers))
     if not options.no_save:
         payload = {

@@ -96,7 +96,7 @@ func main() {
 		os.Exit(2)
 	}
 
-	var next, errors atomic.Int64
+	var next, errors, all atomic.Int64
 	var mutex sync.Mutex
 	var latencies []float64
 	begin := time.Now().Add(time.Duration(*warm * float64(time.Second)))
@@ -142,6 +142,7 @@ func main() {
 					}
 					continue
 				}
+				all.Add(1)
 				if started.After(begin) && finished.Before(end) {
 					own = append(own, finished.Sub(started).Seconds()*1000)
 				}
@@ -164,7 +165,7 @@ func main() {
 		return latencies[min(int(share*float64(len(latencies))), len(latencies)-1)]
 	}
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"answers": len(latencies), "errors": errors.Load(), "first_error": firstError,
+		"answers": len(latencies), "all_answers": all.Load(), "errors": errors.Load(), "first_error": firstError,
 		"rate": float64(len(latencies)) / *seconds, "p50_ms": at(0.5), "p99_ms": at(0.99),
 		"load_cpu_share": used / *seconds,
 	})
