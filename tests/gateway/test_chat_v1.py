@@ -108,6 +108,18 @@ async def test_before_hello_only_pings_are_answered(autojump_clock: Any, gate: G
     assert (await client.receive())["type"] == "welcome"
 
 
+async def test_a_stranger_may_say_little_at_once(autojump_clock: Any, gate: Gate) -> None:
+    """Or every unknown peer could make the node hold the largest message."""
+    client = await gate.open(V1)
+    await client.say(type="hello", token=gate.token() + "x" * 100_000)
+    error = await client.receive()
+    assert (error["code"], error["max_bytes"]) == ("too_large", 32_768)
+    await client.say(type="hello", token=gate.token())
+    await client.say_binary(b"x" * 1_000_000, type="message", id="m1", text="look")  # not waiting for welcome
+    await client.expect("welcome")
+    assert (await client.expect("reply"))["id"] == "m1"
+
+
 @pytest.mark.parametrize(("authenticated", "code"), [(False, 4502), (True, 4504)])
 async def test_no_hello_in_time(autojump_clock: Any, gate: Gate, authenticated: bool, code: int) -> None:
     client = await gate.open(V1, token=gate.token() if authenticated else None)

@@ -45,6 +45,8 @@ from csgate.telemetry import Telemetry
 THREAD_DECODE_BYTES: Final = 512 * 1024
 BAD_MESSAGES_PER_S: Final = 10.0
 BAD_MESSAGES_BURST: Final = 1_000
+STRANGER_BYTES: Final = 32 * 1024
+"""The largest message of somebody who has not said who he is: a hello with a token, and room to spare."""
 
 
 class Live:
@@ -117,6 +119,7 @@ class Chat(ABC):
     async def run(self) -> None:
         """The connection's life, as the reader task of its nursery."""
         structlog.contextvars.bind_contextvars(connection=self.id)
+        self.ws.max_message_bytes = min(STRANGER_BYTES, self.s.settings.max_message_bytes)
         metrics = self.s.telemetry.metrics
         metrics.connections.inc()
         metrics.connections_total.inc()
@@ -176,6 +179,7 @@ class Chat(ABC):
             if self.principal is not None:
                 self.s.places.release_principal(self.principal.owner)
         self.principal = principal
+        self.ws.max_message_bytes = self.s.settings.max_message_bytes
         structlog.contextvars.bind_contextvars(subject=principal.subject)
 
     def refuse(self, error: CsgateError, close_code: CloseCode | None = None, *, ref: str | None = None) -> None:
@@ -199,7 +203,7 @@ class Chat(ABC):
         match message:
             case TooLargeMessage():
                 metrics.messages.labels("too_large").inc()
-                raise TooLarge(max_bytes=limits.max_message_bytes)
+                raise TooLarge(max_bytes=self.ws.max_message_bytes)
             case TextMessage():
                 metrics.messages.labels("text").inc()
                 if len(message.data) <= THREAD_DECODE_BYTES:
