@@ -24,12 +24,16 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.given_up = 0
         self._more = trio.Event()
 
     def deliver(self, event: Event) -> None:
         self.events.append(event)
         self._more.set()
         self._more = trio.Event()
+
+    def detached(self) -> None:
+        self.given_up += 1
 
     def of(self, *kinds: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kinds)]

@@ -418,19 +418,32 @@ async def test_a_sink_that_fails_loses_its_attachment_and_nothing_else(
     @dataclass
     class Broken:
         calls: int = 0
+        given_up: int = 0
 
         def deliver(self, event: object) -> None:
             self.calls += 1
             raise RuntimeError("the connection has a bug")
 
-    broken, sink = Broken(), rig.recorder()
+        def detached(self) -> None:
+            self.given_up += 1
+
+    class Ruin(Broken):
+        def detached(self) -> None:
+            super().detached()
+            raise RuntimeError("and another one")
+
+    broken, ruin, sink = Broken(), Ruin(), rig.recorder()
     async with rig.open() as conversations:
         one = await conversations.attach(ann, sink)
-        await conversations.attach(ann, broken, conversation=one.conversation)
+        for other in (broken, ruin):
+            held = await conversations.attach(ann, other, conversation=one.conversation)
         await one.submit("m", "hi", None)
         await sink.wait(ReplyEvent)
-    assert broken.calls == 1
-    assert [line["event"] for line in rig.logged()] == ["sink_failed"]
+        await held.detach()
+        await one.detach()
+    assert (broken.calls, broken.given_up) == (ruin.calls, ruin.given_up) == (1, 1)
+    assert sink.given_up == 0
+    assert [line["event"] for line in rig.logged()] == ["sink_failed"] * 3
 
 
 # --- Ratings -----------------------------------------------------------------------------------------------------

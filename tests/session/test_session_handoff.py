@@ -171,3 +171,39 @@ async def test_a_store_that_fails_while_giving_back_ends_nothing_else(
         await attachment.submit("a", "hi", None)
         await sink.wait(ReplyEvent)
     assert [line["event"] for line in rig.logged()] == ["handoff_asked", "handoff_not_ended"]
+
+
+async def test_who_comes_back_learns_the_state_though_its_event_is_older_than_the_page(
+    autojump_clock: object, rig: Any, ann: Principal, agent: Principal
+) -> None:
+    async with rig.open(page_events=2) as conversations:
+        attachment = await conversations.attach(ann, rig.recorder())
+        assert attachment.state_event is None
+        helper = await conversations.attach(agent, rig.recorder(), conversation=attachment.conversation)
+        await attachment.handoff()
+        waiting = StateEvent("waiting", 1, "2026-01-01T00:00:00.000Z")
+        shown = await conversations.attach(ann, rig.recorder(), conversation=attachment.conversation)
+        assert (shown.history, shown.state_event) == ((waiting,), None)
+        sink = rig.recorder()
+        await conversations.attach(ann, sink, conversation=attachment.conversation)
+        await attachment.submit("a", "hi", None)
+        await sink.wait(ReplyEvent)
+        told = await conversations.attach(ann, rig.recorder(), conversation=attachment.conversation)
+        assert [event.offset for event in told.history] == [2, 3]
+        assert (told.state, told.state_event, told.offset) == ("waiting", waiting, 3)
+        resumed = await conversations.attach(
+            ann, rig.recorder(), conversation=told.conversation, epoch=told.epoch, offset=2
+        )
+        assert (resumed.recovered, resumed.state_event) == (True, waiting)
+        await helper.submit("x", "Hello, this is Gus.", None)
+        await helper.submit("y", "What is it?", None)
+        await helper.submit("z", "Are you there?", None)
+        mute = await conversations.attach(ann, rig.recorder(), conversation=attachment.conversation)
+        assert mute.state_event == StateEvent("human", 5, "2026-01-01T00:00:00.000Z")
+        await helper.detach()
+        await trio.sleep(61)
+        for id in "bc":
+            await attachment.submit(id, "hi", None)
+            await sink.wait(ReplyEvent, match=lambda event, id=id: event.id == id)
+        back = await conversations.attach(ann, rig.recorder(), conversation=attachment.conversation)
+        assert (back.state, back.state_event) == ("bot", None)

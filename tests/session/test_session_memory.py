@@ -43,7 +43,7 @@ async def test_a_message_is_accepted_once_and_finished_once() -> None:
     assert await store.finish(HEADER, "m", reply("m")) is None
     assert await store.finish(HEADER, "unknown", reply("unknown")) is None
     assert await store.recall("c", "m") == Record(1, b"1", "reply")
-    assert await store.load("c") == Stored(HEADER, "bot")
+    assert await store.load("c") == Stored(HEADER, None)
     page = await store.read("c")
     assert page is not None
     assert [event.offset for event in page.events] == [1, 2]
@@ -62,10 +62,20 @@ async def test_an_error_and_a_message_without_a_turn_leave_no_reply_to_rate() ->
 async def test_state_follows_the_log() -> None:
     store = MemoryStore()
     stored = await store.append(HEADER, StateEvent("waiting", 0, at(0)))
-    assert stored.offset == 1
-    assert await store.load("c") == Stored(HEADER, "waiting")
+    assert stored == StateEvent("waiting", 1, at(0))
+    assert await store.load("c") == Stored(HEADER, stored)
     await store.append(HEADER, RateEvent("m", 5, 0, at(0)))
-    assert await store.load("c") == Stored(HEADER, "waiting")
+    assert await store.load("c") == Stored(HEADER, stored)
+
+
+async def test_the_newest_state_outlives_its_place_in_the_log() -> None:
+    store = MemoryStore(max_events=1)
+    stored = await store.append(HEADER, StateEvent("human", 0, at(0)))
+    await store.append(HEADER, message("m"))
+    page = await store.read("c")
+    assert page is not None
+    assert stored not in page.events
+    assert await store.load("c") == Stored(HEADER, stored)
 
 
 async def test_reading_after_an_offset_and_the_newest_few() -> None:

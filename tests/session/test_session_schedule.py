@@ -116,6 +116,9 @@ class Connection:
             case _:
                 pass
 
+    def detached(self) -> None:
+        raise AssertionError("a sink that did not fail was given up")
+
 
 steps = st.lists(
     st.tuples(

@@ -379,7 +379,8 @@ class Actor:
             return
         event = StateEvent(state=state, offset=0, timestamp=office.timestamp())
         stored = await office.store.append(conversation.header, event)
-        conversation.state = state
+        assert isinstance(stored, StateEvent)
+        conversation.state_event = stored
         conversation.speak()
         conversation.publish(stored)
         conversation.watch()

@@ -15,6 +15,7 @@ from csgate.events import (
     Picture,
     Principal,
     SnapshotEvent,
+    StateEvent,
     TypingEvent,
 )
 from csgate.session.digest import digest_of
@@ -34,6 +35,14 @@ class Sink(Protocol):
         """Takes an event, in order. Called on the event loop; must neither block nor call back into the session."""
         ...
 
+    def detached(self) -> None:
+        """The session gives up on this sink, which raised in :meth:`deliver`: it gets nothing any more.
+
+        Called once, and not after :meth:`Attachment.detach`; under the same rules as :meth:`deliver`. A connection
+        closes, so that its client comes back and resumes without a gap.
+        """
+        ...
+
 
 class Attachment:
     """Made by :meth:`csgate.session.Conversations.attach`.
@@ -42,6 +51,9 @@ class Attachment:
         recovered: the client's epoch and offset were good: ``history`` is exactly what it missed.
         history: the missed events, or a starting page. The holder may set it to ``()`` once sent, to free it.
         snapshot: the answer in progress as of ``history``, if some of it was sent.
+        state_event: the newest state event, to be sent after ``history`` (with its own, older offset) to a client that
+            would otherwise not learn that a person is wanted or answers: None where the bot answers, or where
+            ``history`` tells.
         offset: that of the newest logged event given to this attachment; right after the attach, the log's last.
     """
 
@@ -56,6 +68,7 @@ class Attachment:
         "principal",
         "recovered",
         "snapshot",
+        "state_event",
     )
 
     def __init__(self, conversation: "Conversation", principal: Principal, sink: Sink, locale: str | None) -> None:
@@ -69,6 +82,7 @@ class Attachment:
         self.recovered = False
         self.history: tuple[LogEvent, ...] = ()
         self.snapshot: SnapshotEvent | None = None
+        self.state_event: StateEvent | None = None
         self.offset = 0
         conversation.enter(self)
 
@@ -88,6 +102,8 @@ class Attachment:
         self.recovered = recovered
         actor = self._conversation.actor
         self.snapshot = None if actor is None else actor.snapshot()
+        if self.state != "bot" and not any(isinstance(event, StateEvent) for event in self.history):
+            self.state_event = self._conversation.state_event
 
     def receive(self, event: LogEvent, *, shown: bool = True) -> None:
         """Takes a logged event unless it was given already. ``shown`` False: counts it as given, no more."""
@@ -113,6 +129,13 @@ class Attachment:
             # The edge towards one connection: its failure must not end the conversations.
             self._conversation.office.telemetry.log.exception("sink_failed", conversation=self.conversation)
             self._leave()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        try:
+            self._sink.detached()
+        except Exception:
+            self._conversation.office.telemetry.log.exception("sink_failed", conversation=self.conversation)
 
     # --- What it may do ---
 

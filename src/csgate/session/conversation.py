@@ -6,7 +6,7 @@ Idle it is this one small object: the actor that does the work is made when ther
 from typing import TYPE_CHECKING, Any
 
 from csgate.errors import Overloaded
-from csgate.events import ConversationState, Language, LiveEvent, LogEvent
+from csgate.events import ConversationState, Language, LiveEvent, LogEvent, StateEvent
 from csgate.session.actor import Actor
 from csgate.session.handoff import needs_agent
 from csgate.session.office import Office
@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 class Conversation:
     """Who is attached, who answers, and the way to the actor. ``notes`` are the answerer's."""
 
-    __slots__ = ("actor", "attachments", "header", "language", "notes", "office", "said", "state")
+    __slots__ = ("actor", "attachments", "header", "language", "notes", "office", "said", "state_event")
 
-    def __init__(self, office: Office, header: Header, state: ConversationState, *, said: bool) -> None:
+    def __init__(self, office: Office, header: Header, state_event: StateEvent | None, *, said: bool) -> None:
         self.office = office
         self.header = header
-        self.state = state
+        self.state_event = state_event
         self.said = said
         self.language: Language = "en"
         self.attachments: tuple[Attachment, ...] = ()
         self.actor: Actor | None = None
         self.notes: dict[str, Any] | None = None  # until the first turn
         office.live[header.id] = self
+
+    @property
+    def state(self) -> ConversationState:
+        """Who answers, as the newest state event says."""
+        return "bot" if self.state_event is None else self.state_event.state
 
     # --- Who listens ---
 

@@ -151,7 +151,7 @@ class Conversations:
                 raise Overloaded("conversations", retry_after=RETRY_S)
         header = Header(new_conversation_id(), new_epoch(), principal.issuer, principal.tenant, principal.subject)
         office.count(unsaid=1)
-        return Conversation(office, header, "bot", said=False)
+        return Conversation(office, header, None, said=False)
 
     async def _find(self, principal: Principal, wanted: str) -> Conversation:
         office = self._office
@@ -164,7 +164,7 @@ class Conversations:
             raise NotFound
         _check_owner(principal, stored.header)
         # Somebody else may have come while the store was asked.
-        return office.live.get(wanted) or Conversation(office, stored.header, stored.state, said=True)
+        return office.live.get(wanted) or Conversation(office, stored.header, stored.state_event, said=True)
 
     async def _page(self, target: Conversation, epoch: str | None, offset: int | None) -> tuple[Page, bool]:
         store, id = self._office.store, target.header.id

@@ -6,18 +6,18 @@ from collections.abc import Container
 import msgspec
 
 from csgate.errors import DuplicateMismatch
-from csgate.events import ConversationState, ErrorEvent, LogEvent, MessageEvent, RateEvent, StateEvent
+from csgate.events import ErrorEvent, LogEvent, MessageEvent, RateEvent, StateEvent
 from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, PromptStore, Record, Stored
 
 
 class _Log:
     """One conversation. ``events[i]`` has the offset ``first + i``."""
 
-    __slots__ = ("events", "first", "header", "records", "state", "touched")
+    __slots__ = ("events", "first", "header", "records", "state_event", "touched")
 
     def __init__(self, header: Header) -> None:
         self.header = header
-        self.state: ConversationState = "bot"
+        self.state_event: StateEvent | None = None
         self.events: list[LogEvent] = []
         self.first = 1
         self.records: dict[str, Record] = {}
@@ -31,7 +31,7 @@ class _Log:
         event = msgspec.structs.replace(event, offset=self.last + 1)
         self.events.append(event)
         if isinstance(event, StateEvent):
-            self.state = event.state
+            self.state_event = event
         if len(self.events) > max_events:
             surplus = len(self.events) - max_events
             del self.events[:surplus]
@@ -67,7 +67,7 @@ class MemoryStore(PromptStore):
 
     async def load(self, conversation: str) -> Stored | None:
         log = self._logs.get(conversation)
-        return None if log is None else Stored(log.header, log.state)
+        return None if log is None else Stored(log.header, log.state_event)
 
     async def read(self, conversation: str, *, after: int = 0, limit: int | None = None) -> Page | None:
         log = self._logs.get(conversation)

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from csgate.events import (
-    ConversationState,
     ErrorEvent,
     Language,
     LogEvent,
@@ -51,10 +50,14 @@ class OpenTurn(msgspec.Struct, frozen=True):
 
 
 class Stored(NamedTuple):
-    """A conversation as the store has it."""
+    """A conversation as the store has it.
+
+    ``state_event`` is its newest, also where the log retains it no more; None where there was none, thus the bot
+    answers.
+    """
 
     header: Header
-    state: ConversationState
+    state_event: StateEvent | None
 
 
 class Page(NamedTuple):
