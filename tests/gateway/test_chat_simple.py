@@ -106,6 +106,16 @@ async def test_credentials_belong_in_the_handshake(
     gate.assert_nothing_is_left()
 
 
+async def test_a_ticket_and_log_lines_that_name_the_conversation(autojump_clock: Any, gate: Gate) -> None:
+    auth = gate.services.auth
+    ticket = auth.issue_ticket(await auth.verify(gate.token(), now=gate.now()), gate.now())
+    client = await gate.open(query={"ticket": ticket})
+    await client.say(b"{")
+    assert (await client.receive())["code"] == "bad_json"
+    (line,) = [entry for entry in gate.log if entry["event"] == "error_told"]
+    assert line["conversation"] == chat_conversation(gate)
+
+
 async def test_a_principal_has_its_share_of_connections(autojump_clock: Any, open_gate: OpenGate) -> None:
     async with open_gate(limits={"connections_per_principal": 1}) as gate:
         first = await gate.simple()

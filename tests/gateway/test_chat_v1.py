@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import trio
-from tests.gateway.conftest import ENGINE, Gate, OpenGate
+from tests.gateway.conftest import ENGINE, Client, Gate, OpenGate
 
 from csgate.errors import Overloaded
-from csgate.gateway.chat import THREAD_DECODE_BYTES
+from csgate.gateway.admission import Buckets
+from csgate.gateway.chat import BAD_MESSAGES_BURST, RATE_LIMITED_COST, THREAD_DECODE_BYTES
 from csgate.gateway.chat_v1 import ChatV1
 from csgate.gateway.websocket import CloseInfo, TextMessage, WebSocketClosed
 from csgate.protocol import Hello
@@ -79,6 +80,68 @@ async def test_every_way_to_bring_a_token(autojump_clock: Any, gate: Gate, way: 
     assert [entry for entry in gate.log if token in json.dumps(entry)] == []
 
 
+async def ticket_of(gate: Gate, subject: str) -> str:
+    auth = gate.services.auth
+    return auth.issue_ticket(await auth.verify(gate.token(subject), now=gate.now()), gate.now())
+
+
+async def speaks_for(gate: Gate, client: Any, **hello: Any) -> str:
+    """Whose connection it is, once welcome."""
+    await client.say(type="hello", **hello)
+    await client.expect("welcome")
+    (chat,) = gate.services.live
+    assert chat.principal is not None
+    return chat.principal.subject
+
+
+async def test_a_token_in_hello_goes_before_the_address_and_spares_its_ticket(autojump_clock: Any, gate: Gate) -> None:
+    ticket = await ticket_of(gate, "ticket")
+    client = await gate.open(V1, query={"ticket": ticket})
+    assert await speaks_for(gate, client, token=gate.token("hello")) == "hello"
+    await client.leave()
+    client = await gate.open(V1, query={"ticket": ticket})
+    assert await speaks_for(gate, client) == "ticket"
+    await client.leave()
+    client = await gate.open(V1, query={"ticket": ticket})
+    await client.say(type="hello")
+    assert (await client.receive())["code"] == "unauthorized"
+    assert await client.close_code() == 4500
+
+
+async def test_the_head_goes_before_hello(autojump_clock: Any, gate: Gate) -> None:
+    query = {"ticket": await ticket_of(gate, "ticket")}
+    client = await gate.open(V1, token=gate.token("head"), query=query)
+    assert await speaks_for(gate, client, token=gate.token("hello")) == "head"
+
+
+async def test_a_ticket_holds_for_the_hello_after_a_wrong_one(autojump_clock: Any, gate: Gate) -> None:
+    client = await gate.open(V1, query={"ticket": await ticket_of(gate, "ticket")})
+    await client.say(type="hello", conversation="not-there")
+    assert (await client.receive())["code"] == "not_found"
+    assert await speaks_for(gate, client) == "ticket"
+
+
+async def test_the_head_of_the_request_is_not_kept(autojump_clock: Any, gate: Gate) -> None:
+    """An idle connection is to cost little, and a token is better forgotten."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    upgrade = gate.upgrade(theirs, V1, token=gate.token(), query={"format": "text"})
+    gate.nursery.start_soon(gate._serve, upgrade)
+    client = Client(ours)
+    await client.head()
+    await client.say(type="hello")
+    await client.expect("welcome")
+    assert (upgrade.handshake.headers, upgrade.handshake.query) == ([], {})
+    assert [chat._handshake for chat in gate.services.live] == [None]
+
+
+async def test_log_lines_name_the_conversation(autojump_clock: Any, gate: Gate) -> None:
+    client, welcome = await gate.v1()
+    await client.say(b"{")
+    await client.expect("error")
+    (line,) = [entry for entry in gate.log if entry["event"] == "error_told"]
+    assert line["conversation"] == welcome["conversation"]
+
+
 @pytest.mark.parametrize("lifetime", [-100.0, 10.0])
 async def test_wrong_credentials_in_the_handshake(autojump_clock: Any, gate: Gate, lifetime: float) -> None:
     token = gate.token(lifetime=lifetime)
@@ -108,16 +171,17 @@ async def test_before_hello_only_pings_are_answered(autojump_clock: Any, gate: G
     assert (await client.receive())["type"] == "welcome"
 
 
-async def test_a_stranger_may_say_little_at_once(autojump_clock: Any, gate: Gate) -> None:
-    """Or every unknown peer could make the node hold the largest message."""
-    client = await gate.open(V1)
-    await client.say(type="hello", token=gate.token() + "x" * 100_000)
-    error = await client.receive()
-    assert (error["code"], error["max_bytes"]) == ("too_large", 32_768)
-    await client.say(type="hello", token=gate.token())
-    await client.say_binary(b"x" * 1_000_000, type="message", id="m1", text="look")  # not waiting for welcome
-    await client.expect("welcome")
-    assert (await client.expect("reply"))["id"] == "m1"
+async def test_a_stranger_may_say_little_at_once(open_gate: OpenGate) -> None:
+    """Or every unknown peer could make the node hold the largest message. On the real clock, because of threads."""
+    async with open_gate() as gate:
+        client = await gate.open(V1)
+        await client.say(type="hello", token=gate.token() + "x" * 100_000)
+        error = await client.receive()
+        assert (error["code"], error["max_bytes"]) == ("too_large", 32_768)
+        await client.say(type="hello", token=gate.token())
+        await client.say_binary(b"x" * 1_000_000, type="message", id="m1", text="look")  # not waiting for welcome
+        await client.expect("welcome")
+        assert (await client.expect("reply"))["id"] == "m1"
 
 
 @pytest.mark.parametrize(("authenticated", "code"), [(False, 4502), (True, 4504)])
@@ -233,6 +297,21 @@ async def test_resume_gives_welcome_then_history_then_snapshot_then_live(autojum
     assert len((await page.receive())["events"]) == 4
 
 
+async def test_who_answers_is_told_behind_the_history(open_gate: OpenGate, autojump_clock: Any) -> None:
+    async with open_gate(session={"page_events": 2}) as gate:
+        first, welcome = await gate.v1()
+        await first.say(type="handoff")
+        waiting = await first.expect("state")
+        for message_id in ("m1", "m2"):
+            await first.say(type="message", id=message_id, text="hello")
+            await first.expect("reply")
+        second, _ = await gate.v1(conversation=welcome["conversation"])
+        assert [event["type"] for event in (await second.receive())["events"]] != []
+        assert await second.receive() == waiting
+        await first.ask("m3")
+        assert (await second.receive())["type"] == "message"
+
+
 async def test_history_comes_for_a_restricted_token_too_and_is_not_kept(autojump_clock: Any, gate: Gate) -> None:
     first, welcome = await gate.v1()
     await first.ask("m1")
@@ -264,7 +343,7 @@ async def test_events_before_welcome_wait_for_it(autojump_clock: Any, gate: Gate
 
     gate.change(conversations=Eager())
     chat.s = gate.services
-    await chat._hello(Hello(token=gate.token(), conversation=welcome["conversation"]), None)
+    await chat._hello(Hello(token=gate.token(), conversation=welcome["conversation"]), None, None)
     assert [event["type"] for event in sent] == ["welcome", "history", "message", "reply"]
 
 
@@ -355,6 +434,22 @@ async def test_cancel_typing_rate_and_handoff(autojump_clock: Any, gate: Gate) -
     assert (await client.expect("pong"))["t"] == "now"
 
 
+async def test_typing_is_passed_on_when_it_changes_and_not_too_often(autojump_clock: Any, gate: Gate) -> None:
+    client, welcome = await gate.v1()
+    await client.ask("m1")
+    watcher, _ = await gate.v1(conversation=welcome["conversation"])
+    await watcher.expect("history")
+    for on in (False, True, True, False, False, *([True, False] * 100)):
+        await client.say(type="typing", on=on)
+    await trio.sleep(1)
+    await client.say(type="typing", on=True)
+    await client.ask("m2")
+    seen = [await watcher.expect("typing", "message")]
+    while seen[-1]["type"] == "typing":
+        seen.append(await watcher.expect("typing", "message"))
+    assert [event.get("on") for event in seen] == [True, False, True, None]
+
+
 async def test_a_flood_of_bad_messages_is_abuse(autojump_clock: Any, gate: Gate) -> None:
     client, _ = await gate.v1()
     for _ in range(1_001):
@@ -370,6 +465,26 @@ async def test_a_flood_beyond_the_rate_is_told_and_costs_no_connection(autojump_
     while (event := await client.expect("error", "pong"))["type"] == "error":
         assert event["code"] in ("rate_limited", "overloaded")
     assert event["t"] == 1
+
+
+async def test_a_flood_beyond_the_rate_without_end_is_abuse(open_gate: OpenGate, autojump_clock: Any) -> None:
+    async with open_gate(limits={"messages_burst": 1}) as gate:
+        gate.change(misuse=Buckets(1.0, 10.01, trio.current_time))
+        client, _ = await gate.v1()
+        for i in range(201):
+            await client.say(type="message", id=f"m{i}", text="hold")
+        await client.say(type="ping", t=1)
+        await client.expect("pong")  # one was taken and two hundred limited
+        await client.say(type="message", id="last", text="hold")
+        assert await client.close_code() == 4503
+    assert BAD_MESSAGES_BURST / RATE_LIMITED_COST == 20_000
+
+
+async def test_the_session_lets_go(autojump_clock: Any, gate: Gate) -> None:
+    client, _ = await gate.v1()
+    (chat,) = gate.services.live
+    chat.detached()
+    assert await client.close_code() == 4004
 
 
 async def test_no_message_is_kept_while_waiting_for_the_next(autojump_clock: Any, gate: Gate) -> None:

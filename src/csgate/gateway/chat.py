@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 import trio
 
-from csgate.auth import Authenticator, bearer_from
+from csgate.auth import Authenticator, Credentials, bearer_from
 from csgate.config import Config
 from csgate.errors import (
     CloseCode,
@@ -41,10 +41,13 @@ from csgate.gateway.websocket import (
 from csgate.protocol import ClientEnvelope, decode_binary, decode_text, error_event, readable_id
 from csgate.session import Conversations
 from csgate.telemetry import Telemetry
+from csgate.wire.handshake import Handshake
 
 THREAD_DECODE_BYTES: Final = 512 * 1024
 BAD_MESSAGES_PER_S: Final = 10.0
 BAD_MESSAGES_BURST: Final = 1_000
+RATE_LIMITED_COST: Final = 0.05
+"""Of a bad message. A limit that is told is no abuse, but twenty thousand in a row, unheeded, are."""
 STRANGER_BYTES: Final = 32 * 1024
 """The largest message of somebody who has not said who he is: a hello with a token, and room to spare."""
 
@@ -104,14 +107,15 @@ class ChatServices:
 class Chat(ABC):
     """The common part of a connection: authentication, decoding, limits, errors."""
 
-    __slots__ = ("_upgrade", "id", "language", "principal", "s", "ws")
+    __slots__ = ("_handshake", "address", "id", "language", "principal", "s", "ws")
 
     simple: bool = False
 
     def __init__(self, ws: WebSocket, upgrade: Upgrade, services: ChatServices) -> None:
         self.ws = ws
         self.s = services
-        self._upgrade = upgrade
+        self._handshake: Handshake | None = upgrade.handshake
+        self.address = upgrade.address
         self.id = secrets.token_hex(6)
         self.language: Language = "en"
         self.principal: Principal | None = None
@@ -125,7 +129,7 @@ class Chat(ABC):
         metrics.connections_total.inc()
         log = self.s.telemetry.log
         try:
-            log.info("connected", address=self._upgrade.address, mode="simple" if self.simple else "v1")
+            log.info("connected", address=self.address, mode="simple" if self.simple else "v1")
             await self._converse()
         except WebSocketClosed:
             pass  # how every conversation ends
@@ -146,24 +150,38 @@ class Chat(ABC):
     async def _converse(self) -> None:
         """Authenticates, attaches, and answers what comes until the connection ends."""
 
+    def detached(self) -> None:
+        """The session has let go of this connection; a new one may resume."""
+        self.ws.close(CloseCode.RESUME_NEEDED, "resume needed")
+
     @abstractmethod
     def announce_drain(self, reconnect_after_ms: int) -> None:
         """The node is going away; the connection stays until its answers are out."""
 
     # --- authentication ----------------------------------------------------------------------------------------------
 
-    async def principal_of_handshake(self) -> Principal | None:
-        """The principal that the upgrade request proves; ``None`` where it carries no credentials.
+    def take_credentials(self) -> tuple[Credentials | None, Credentials | None]:
+        """What the upgrade request carries: in its head, and in its address. Once only: the head is forgotten.
 
         Raises:
-            Unauthorized, Expired: it carries wrong ones.
+            Unauthorized: it carries what cannot be credentials.
         """
-        handshake = self._upgrade.handshake
-        credentials = bearer_from(
-            handshake.headers, handshake.subprotocols, handshake.query, self.s.config.auth.query_token
-        )
-        if credentials is None:
-            return None
+        handshake, self._handshake = self._handshake, None
+        assert handshake is not None
+        in_head = bearer_from(handshake.headers, handshake.subprotocols)
+        in_address = bearer_from((), (), handshake.query, self.s.config.auth.query_token)
+        # Emptied, as the frames that opened the connection hold the handshake until its end: about 1.7 KB.
+        handshake.headers.clear()
+        handshake.query.clear()
+        return in_head, in_address
+
+    async def verify(self, credentials: Credentials) -> Principal:
+        """Whom ``credentials`` prove. A ticket is gone after this.
+
+        Raises:
+            Unauthorized, Expired: nobody.
+            Overloaded: the keys to tell cannot be had.
+        """
         if credentials.kind == "ticket":
             return self.s.auth.redeem_ticket(credentials.value, now=self.s.now())
         return await self.s.auth.verify(credentials.value, now=self.s.now())
@@ -250,8 +268,8 @@ class Chat(ABC):
         self.send_error(error_event(error, ref, id=message_id, language=self.language))
         if (
             isinstance(error, PeerError)
-            and not isinstance(error, Unauthorized | RateLimited)  # a limit that is told is not abuse
-            and self.s.misuse.allow(self.id) is not None
+            and not isinstance(error, Unauthorized)
+            and self.s.misuse.allow(self.id, RATE_LIMITED_COST if isinstance(error, RateLimited) else 1.0) is not None
         ):
             self.ws.close(CloseCode.ABUSE, "too many bad messages")
 

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Final, Literal
 
+import structlog
 import trio
 
 from csgate.errors import CloseCode, CsgateError, Expired, Overloaded, Unauthorized
@@ -57,12 +58,16 @@ class ChatSimple(Chat):
             self.ws.send_text(encode_simple(event, self._format))
 
     async def _converse(self) -> None:
-        principal = await self.principal_of_handshake()
-        if principal is None:
+        in_head, in_address = self.take_credentials()
+        credentials = in_head or in_address
+        if credentials is None:
             self.refuse(Unauthorized("no credentials in the handshake"), CloseCode.NOT_AUTHENTICATED)
             return
+        principal = await self.verify(credentials)
         self.admit(principal)
+        del in_head, in_address, credentials
         attachment = await self.s.conversations.attach(principal, self)
+        structlog.contextvars.bind_contextvars(conversation=attachment.conversation)
         watch = self.s.expiry.add(self, principal.expires_at)
         try:
             while True:

@@ -1,9 +1,11 @@
 """``csgate.v1``: hello, then messages with ids, acknowledgements, resume."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
+import structlog
 import trio
 
+from csgate.auth import Credentials
 from csgate.errors import (
     BadEnvelope,
     CloseCode,
@@ -37,17 +39,21 @@ from csgate.protocol import (
 )
 from csgate.session import Attachment
 
+TYPING_EVERY_S: Final = 1.0
+
 
 class ChatV1(Chat):
     """One connection under the subprotocol ``csgate.v1``."""
 
-    __slots__ = ("_attachment", "_held", "_watch")
+    __slots__ = ("_attachment", "_held", "_typing", "_typing_again_at", "_watch")
 
     def __init__(self, ws: WebSocket, upgrade: Upgrade, services: ChatServices) -> None:
         super().__init__(ws, upgrade, services)
         self._attachment: Attachment | None = None
         self._watch: Watch | None = None
         self._held: list[Event] | None = []
+        self._typing = False
+        self._typing_again_at = 0.0
 
     # --- what the session calls (session.Sink) -----------------------------------------------------------------------
 
@@ -100,7 +106,8 @@ class ChatV1(Chat):
     async def _open(self) -> None:
         """Waits for a hello that can be granted. A wrong one costs nothing but its error until the deadline."""
         try:
-            principal = await self.principal_of_handshake()
+            in_head, in_address = self.take_credentials()
+            principal = None if in_head is None else await self.verify(in_head)
             if principal is not None:
                 self.admit(principal)
         except (Unauthorized, Overloaded) as error:
@@ -111,7 +118,7 @@ class ChatV1(Chat):
             try:
                 envelope = await self.decode(message)
                 if isinstance(envelope, Hello):
-                    await self._hello(envelope, principal)
+                    await self._hello(envelope, principal, in_address)
                 elif isinstance(envelope, Ping):
                     self.ws.send_text(encode(Pong(t=envelope.t)))
                 else:
@@ -122,12 +129,18 @@ class ChatV1(Chat):
             except CsgateError as error:
                 self.tell(error, self.id_in(message))
 
-    async def _hello(self, hello: Hello, principal: Principal | None) -> None:
+    async def _hello(self, hello: Hello, principal: Principal | None, in_address: Credentials | None) -> None:
+        """Opens or resumes. Who it is, is said by the request's head (``principal``), or hello, or the address."""
         self.language = "zh" if (hello.locale or "").lower().startswith("zh") else "en"
         if principal is None:
-            if hello.token is None:
+            if hello.token is not None:
+                principal = await self.s.auth.verify(hello.token, now=self.s.now())
+            elif self.principal is not None:  # proved by an earlier hello, perhaps with a ticket
+                principal = self.principal
+            elif in_address is not None:
+                principal = await self.verify(in_address)
+            else:
                 raise Unauthorized("hello without a token")
-            principal = await self.s.auth.verify(hello.token, now=self.s.now())
             self.admit(principal)
         attachment = await self.s.conversations.attach(
             principal,
@@ -138,6 +151,7 @@ class ChatV1(Chat):
             locale=hello.locale,
         )
         self._attachment = attachment
+        structlog.contextvars.bind_contextvars(conversation=attachment.conversation)
         self._watch = self.s.expiry.add(self, principal.expires_at)
         limits = self.s.config.limits
         self.ws.send_text(
@@ -160,6 +174,9 @@ class ChatV1(Chat):
         if hello.conversation is not None or attachment.history:
             self.ws.send_text(encode(History(events=attachment.history)))
             attachment.history = ()
+        if attachment.state_event is not None:
+            self.ws.send_text(encode(attachment.state_event))
+            attachment.state_event = None
         if attachment.snapshot is not None:
             self.ws.send_text(encode(attachment.snapshot))
             attachment.snapshot = None
@@ -178,7 +195,7 @@ class ChatV1(Chat):
             case Cancel():
                 attachment.cancel(envelope.id)
             case Typing():
-                attachment.typing(envelope.on)
+                self._typing_to(attachment, envelope.on)
             case Rate():
                 self.check_rate(None)
                 await attachment.rate(envelope.reply, envelope.score, envelope.comment)
@@ -195,6 +212,18 @@ class ChatV1(Chat):
                 )
             case _:
                 assert_never(envelope)
+
+    def _typing_to(self, attachment: Attachment, on: bool) -> None:
+        """Passes on changes, two a second: one ``on``, and the ``off`` that ends it. The rest is dropped silently."""
+        if on is self._typing:
+            return
+        if on:
+            now = trio.current_time()
+            if now < self._typing_again_at:
+                return
+            self._typing_again_at = now + TYPING_EVERY_S
+        self._typing = on
+        attachment.typing(on)
 
     async def _refresh(self, token: str) -> None:
         assert self.principal is not None
