@@ -89,7 +89,11 @@ class Listener:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
         name = listeners[0].socket.getsockname()
         task_status.started((name[0], name[1]))
-        await trio.serve_listeners(self.handle, listeners, handler_nursery=handler_nursery)
+        await self.accept(listeners, handler_nursery)
+
+    async def accept(self, listeners: Sequence[trio.SocketListener], handler_nursery: trio.Nursery) -> None:
+        """As :meth:`serve`, on sockets that listen already. They are closed on the way out."""
+        await trio.serve_listeners(self.handle, list(listeners), handler_nursery=handler_nursery)
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """One connection, from its first byte to the closing of its socket."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import trio
@@ -22,6 +21,7 @@ from csgate.dialog import Dialog, load_pack
 from csgate.errors import CloseCode, ConfigError
 from csgate.gateway.address import Network, parse_networks
 from csgate.gateway.admission import Buckets, Places
+from csgate.gateway.binding import Bound, bind
 from csgate.gateway.chat import BAD_MESSAGES_BURST, BAD_MESSAGES_PER_S, ChatServices
 from csgate.gateway.chat_door import ChatDoor
 from csgate.gateway.door import Door, Readiness
@@ -65,7 +65,7 @@ async def open_node(
 
     Raises:
         ConfigError: a setting, model or dialog pack cannot be used, or an address cannot be bound. What happens once
-            the engine is open comes out of nurseries, thus in an exception group.
+            the addresses are bound may come out of nurseries, thus in an exception group.
     """
     pack = load_pack(config.dialog.pack)
     trusted = parse_networks(config.server.trusted_proxies)
@@ -77,6 +77,7 @@ async def open_node(
         except OSError as error:
             raise ConfigError(f"server.tls_certificate or tls_key cannot be used: {error}.") from error
     async with (
+        bind(config.server) as (public, operator),
         open_authenticator(config.auth, config.server.data_dir, telemetry=telemetry) as auth,
         open_engine(config.inference, telemetry) as engine,
     ):
@@ -84,7 +85,9 @@ async def open_node(
         async with open_conversations(
             MemoryStore(config.session.max_events), dialog.answer, config.session, telemetry
         ) as conversations:
-            async with _listen(config, telemetry, auth, engine, conversations, trusted, tls, now) as node:
+            async with _listen(
+                config, telemetry, auth, engine, conversations, trusted, tls, now, public, operator
+            ) as node:
                 yield node
 
 
@@ -98,6 +101,8 @@ async def _listen(
     trusted: Sequence[Network],
     tls: ssl.SSLContext | None,
     now: Callable[[], float],
+    public: Bound,
+    operator: Bound | None,
 ) -> AsyncIterator[Node]:
     limits = config.limits
     phase = _Phase()
@@ -141,7 +146,7 @@ async def _listen(
         now=now,
     )
     chat = ChatDoor(services)
-    public = Listener(
+    listener = Listener(
         {"/ws": chat},
         HttpSide(build_app(door), limits.head_bytes),
         limits,
@@ -150,19 +155,25 @@ async def _listen(
         trusted=trusted,
         tls=tls,
     )
+    operator_listener = Listener({}, HttpSide(build_operator_app(door), limits.head_bytes), limits, telemetry)
     async with trio.open_nursery() as nursery, trio.open_nursery() as connections:
         nursery.start_soon(expiry.run)
-        bind = partial(_bind, nursery, connections, config.server.backlog)
-        address = await bind(public, config.server.host, config.server.port)
+        nursery.start_soon(listener.accept, public.listeners, connections)
         operator_address = None
-        if config.server.operator_port is not None:
-            operator = Listener({}, HttpSide(build_operator_app(door), limits.head_bytes), limits, telemetry)
-            operator_address = await bind(
-                operator, config.server.operator_host or config.server.host, config.server.operator_port
-            )
-        telemetry.log.info("listening", host=address[0], port=address[1], tls=tls is not None, engine=engine_info)
+        if operator is not None:
+            nursery.start_soon(operator_listener.accept, operator.listeners, connections)
+            operator_address = operator.address
+        telemetry.log.info(
+            "listening",
+            host=public.address[0],
+            port=public.address[1],
+            operator_host=operator_address[0] if operator_address else None,
+            operator_port=operator_address[1] if operator_address else None,
+            tls=tls is not None,
+            engine=engine_info,
+        )
         try:
-            yield Node(address, operator_address, engine, conversations, auth, readiness)
+            yield Node(public.address, operator_address, engine, conversations, auth, readiness)
             phase.draining = True
             await _drain(services, chat, config.server.drain_seconds)
         finally:
@@ -176,19 +187,6 @@ def describe_engine(info: EngineInfo) -> dict[str, Any]:
         "provider": info.provider,
         "models": {task: f"{model.name} {model.version}" for task, model in info.models.items()},
     }
-
-
-async def _bind(
-    nursery: trio.Nursery, connections: trio.Nursery, backlog: int, listener: Listener, host: str, port: int
-) -> tuple[str, int]:
-    serve = partial(listener.serve, host, port, backlog=backlog, handler_nursery=connections)
-    try:
-        bound: tuple[str, int] = await nursery.start(serve)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port."
-        ) from error
-    return bound
 
 
 async def _drain(services: ChatServices, chat: ChatDoor, drain_seconds: float) -> None:
@@ -213,8 +211,8 @@ async def _drain(services: ChatServices, chat: ChatDoor, drain_seconds: float) -
 def _calm_collector() -> None:
     """Tunes the garbage collector of a process that serves.
 
-    What start-up made stays for good and need not be visited again. The rest is freed by reference counts, so cycles are
-    looked for less often than by default (every 700 objects more), which with many connections is several times a
+    What start-up made stays for good and need not be visited again. The rest is freed by reference counts, so cycles
+    are looked for less often than by default (every 700 objects more), which with many connections is several times a
     message.
     """
     gc.collect()
