@@ -72,7 +72,6 @@ class LimitSettings(Section):
     outbound_queue_bytes: PositiveInt = Field(MIB, description="waiting for one slow reader; above: close 4003")
     max_json_depth: PositiveInt = Field(8, description="nesting levels in a message")
     max_text_chars: PositiveInt = Field(8000, description="characters in a message's text")
-    max_pixels: PositiveInt = Field(50_000_000, description="pixels of a picture, checked before it is decoded")
     head_bytes: PositiveInt = Field(16 * 1024, description="largest HTTP head")
     head_seconds: PositiveFloat = Field(10.0, description="time for the HTTP head to arrive")
     authenticate_seconds: PositiveFloat = Field(10.0, description="time to authenticate; then close 4502")
@@ -124,6 +123,14 @@ class SessionSettings(Section):
     page_events: PositiveInt = Field(50, description="events in a starting page")
     max_waiting: PositiveInt = Field(16, description="messages of one conversation that may wait")
     max_open_turns: PositiveInt = Field(4096, description="turns of all conversations waiting or running")
+    max_open_bytes: PositiveInt = Field(
+        512 * MIB, description="bytes of pictures that these turns hold together; above: `overloaded`"
+    )
+    max_log_bytes: PositiveInt = Field(
+        1024 * MIB,
+        description="memory for all conversations kept, estimated; above, the oldest that nobody is connected to are "
+        "forgotten, and with none left new messages are `overloaded`",
+    )
     max_attachments: PositiveInt = Field(16, description="connections on one conversation")
     turn_seconds: PositiveFloat = Field(30.0, description="time for one answer")
     grace_seconds: PositiveFloat = Field(60.0, description="how long an answer goes on after the last connection left")
@@ -147,7 +154,9 @@ class InferenceSettings(Section):
     cache_items: int = Field(20_000, ge=0, description="results kept for pictures and texts seen before; 0: none")
     cache_bytes: int = Field(64 * MIB, ge=0, description="memory for them")
     top_tags: PositiveInt = Field(5, description="tags given for a picture")
-    max_pixels: PositiveInt = Field(50_000_000, description="pixels of a picture that the engine decodes")
+    max_pixels: PositiveInt = Field(
+        50_000_000, description="pixels that a JPEG may have, by its header; PNG, WebP and GIF a quarter of that"
+    )
 
 
 class DialogSettings(Section):

@@ -49,6 +49,8 @@ def test_zero_switches_it_off() -> None:
         cache.put(b"a", 1, 1)
         assert cache.get(b"a") is None
         assert len(cache) == 0
+        assert not cache.keeps
+    assert ResultCache[int](10, 1000).keeps
 
 
 def test_threads_keep_its_books_straight() -> None:

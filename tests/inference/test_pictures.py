@@ -237,10 +237,18 @@ def test_the_pixel_limit_is_checked_from_the_header() -> None:
 
 
 def test_the_limit_itself_passes() -> None:
-    data = save(Image.new("RGB", (100, 100)), "png")
+    data = save(Image.new("RGB", (100, 100)), "jpeg")
     assert decode(data, max_pixels=10_000).width == 100
     with pytest.raises(ImageTooLarge):
         decode(data, max_pixels=9_999)
+
+
+@pytest.mark.parametrize("format", ["png", "gif", "webp"])
+def test_what_cannot_be_decoded_smaller_has_a_lower_limit(format: str) -> None:
+    data = save(Image.new("RGB", (100, 100)), format)
+    assert decode(data, max_pixels=40_000).width == 100
+    with pytest.raises(ImageTooLarge):
+        decode(data, max_pixels=39_999)
 
 
 def test_a_header_that_promises_more_than_there_is() -> None:
@@ -291,9 +299,9 @@ def test_a_webp_without_a_known_first_chunk_is_damaged(data: bytes) -> None:
 @pytest.mark.parametrize("lossless", [True, False])
 def test_webp_sizes_by_our_reading_are_pillows(lossless: bool) -> None:
     data = save(halves(size=(50, 31)), "webp", lossless=lossless)
-    assert decode(data, max_pixels=50 * 31).width == 50
+    assert decode(data, max_pixels=4 * 50 * 31).width == 50
     with pytest.raises(ImageTooLarge):
-        decode(data, max_pixels=50 * 31 - 1)
+        decode(data, max_pixels=4 * 50 * 31 - 1)
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])

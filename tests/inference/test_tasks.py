@@ -51,7 +51,7 @@ def picture_lane(model: Model, cache: ResultCache[Seen] | None = None) -> Pictur
         (model.manifest.output.name, model.manifest.output.vector),
         model_sha256="m",
         cache=ResultCache(10, 10_000) if cache is None else cache,
-        max_pixels=1000,
+        max_pixels=4000,
         top=2,
     )
 

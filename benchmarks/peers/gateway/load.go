@@ -40,7 +40,9 @@ func wsClient(url, token string) (client, error) {
 	if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
-	connection, _, err := websocket.DefaultDialer.Dial(url, header)
+	// One frame a message, as browsers send it; the default would cut it into frames of 4 KB.
+	dialer := websocket.Dialer{WriteBufferSize: 1 << 18, ReadBufferSize: 1 << 16}
+	connection, _, err := dialer.Dial(url, header)
 	if err != nil {
 		return nil, err
 	}

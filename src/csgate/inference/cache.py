@@ -27,6 +27,11 @@ class ResultCache(Generic[V]):
         return len(self._entries)
 
     @property
+    def keeps(self) -> bool:
+        """Whether anything is ever kept; if not, keys need not be worked out."""
+        return self._max_items > 0 and self._max_bytes > ENTRY_BYTES
+
+    @property
     def held_bytes(self) -> int:
         return self._bytes
 

@@ -180,7 +180,7 @@ class Engine:
         station = self._station("tagger")
         key = None
         seen: Seen | None = None
-        if len(picture.data) <= HASHED_ON_LOOP_BYTES:
+        if self._pictures.keeps and len(picture.data) <= HASHED_ON_LOOP_BYTES:
             key = picture_key(station.runner.sha256, picture)
             seen = self._pictures.get(key)
         if seen is not None:

@@ -29,6 +29,8 @@ MAX_JPEG_SCANS: Final = 100
 """A progressive JPEG has about ten; each one costs a pass over every block of the picture."""
 MAX_READS: Final = 200_000
 """Pillow reads a file's structure marker by marker and chunk by chunk, in Python. A GIF of 8 MB takes about 70,000."""
+UNSCALED_SHARE: Final = 4
+"""PNG, WebP and GIF may have a fourth of a JPEG's pixels: they cannot be decoded at a lower scale."""
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
 """Scans times pixels: the largest picture that is taken may have some twenty scans."""
 
@@ -126,20 +128,23 @@ def decode(data: bytes, *, max_pixels: int, cover: tuple[int, int] | None = None
 
     Raises:
         UnsupportedImage: not JPEG, PNG, WebP or GIF.
-        ImageTooLarge: more than ``max_pixels`` pixels by its header.
+        ImageTooLarge: more than ``max_pixels`` pixels by its header, or where it is not a JPEG, a quarter of that.
         BadImage: damaged, truncated or hostile.
     """
     if not data:
         raise BadImage("the picture is empty")
     format = sniff(data)
     if format == "webp":
-        _check_pixels(*_webp_canvas(data), max_pixels)
+        _check_pixels(*_webp_canvas(data), max_pixels // UNSCALED_SHARE)
     scans = _scans(data) if format == "jpeg" else 1
     if scans > MAX_JPEG_SCANS:
         raise BadImage(f"more than {MAX_JPEG_SCANS} scans")
     try:
         with _open(data, format) as image:
             _check_pixels(*image.size, max_pixels)
+            if format != "jpeg":
+                # Only JPEG can be decoded at a fraction of its size; these cost their every pixel in time and memory.
+                _check_pixels(*image.size, max_pixels // UNSCALED_SHARE)
             if scans * image.width * image.height > MAX_SCANNED_PIXELS:
                 raise BadImage(f"{scans} scans of {image.width} x {image.height} pixels")
             return _read(image, format, cover)

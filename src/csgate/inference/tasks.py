@@ -103,10 +103,12 @@ class PictureLane:
             self._pictures[row] = None
             return None
         # Looked up here as well: above the size hashed on arrival, and because an equal one may have run meanwhile.
-        key = payload.key or picture_key(self._sha256, payload.picture)
-        seen = self._cache.get(key)
-        if seen is not None:
-            return seen
+        key = b""
+        if self._cache.keeps:
+            key = payload.key or picture_key(self._sha256, payload.picture)
+            seen = self._cache.get(key)
+            if seen is not None:
+                return seen
         entry = self._entry
         decoded = decode(file_bytes(payload.picture), max_pixels=self._max_pixels, cover=(entry.height, entry.width))
         _fast.prepare(
