@@ -79,6 +79,10 @@ class SlowStore:
         self.seconds = seconds
         self.fail: set[str] = set()
 
+    @property
+    def memory_bytes(self) -> int:
+        return self.inner.memory_bytes
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
 

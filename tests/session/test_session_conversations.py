@@ -474,3 +474,21 @@ async def test_a_rating_is_logged_and_shown_to_the_others(
         with pytest.raises(Forbidden):
             await two.rate("m", 1)
         assert msgspec.json.encode(rating)
+
+
+async def test_an_event_that_the_page_has_is_not_given_again_when_it_is_published(
+    autojump_clock: object, rig: Any, ann: Principal
+) -> None:
+    rig.store = rig.slow_store(seconds=lambda: 1.0)
+    sink = rig.recorder()
+    async with rig.open() as conversations, trio.open_nursery() as nursery:
+        one = await conversations.attach(ann, rig.recorder())
+        start = trio.current_time()
+        nursery.start_soon(one.submit, "m", "hi", None)
+        await trio.sleep_until(start + 1.5)  # stored at 1, published at 2
+        rig.store.seconds = lambda: 0.1
+        other = await conversations.attach(ann, sink, conversation=one.conversation)
+        assert trio.current_time() < start + 2
+        assert [event.offset for event in other.history] == [1]
+        await sink.wait(ReplyEvent)
+    assert sink.of(MessageEvent) == []

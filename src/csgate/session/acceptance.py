@@ -14,31 +14,41 @@ RETRY_ELSEWHERE_S: Final = 1.0
 
 
 async def accept_customer(
-    conversation: "Conversation", event: MessageEvent, digest: bytes, opened: OpenTurn, waiting: int
+    conversation: "Conversation", event: MessageEvent, digest: bytes, opened: OpenTurn, held: int, waiting: int
 ) -> Accepted:
     """Puts a customer's message into the store and opens its turn, which is counted from then on.
 
     Args:
+        held: bytes of the message's picture, which its turn holds until it is finished.
         waiting: how many turns of this conversation wait.
 
     Raises:
-        Overloaded: too many wait, too many are open in all, or the node drains; not for a message that is known.
+        Overloaded: a bound is met, or the node drains; not for a message that is known.
         DuplicateMismatch: its id was used with other content.
     """
     office = conversation.office
+    # First, as it may yield: no two conversations take the last place.
+    room = await office.make_room()
+    refusal: Overloaded | None = None
     if waiting >= office.settings.max_waiting:
-        return await _known(conversation, event.id, digest, Overloaded("turns waiting", retry_after=RETRY_SOON_S))
-    if office.open_turns >= office.settings.max_open_turns:
-        return await _known(conversation, event.id, digest, Overloaded("turns open", retry_after=RETRY_SOON_S))
-    if office.draining:
-        return await _known(conversation, event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
-    office.open_turn()
+        refusal = Overloaded("turns waiting", retry_after=RETRY_SOON_S)
+    elif office.open_turns >= office.settings.max_open_turns:
+        refusal = Overloaded("turns open", retry_after=RETRY_SOON_S)
+    elif held and office.open_bytes + held > office.settings.max_open_bytes:
+        refusal = Overloaded("pictures open", retry_after=RETRY_SOON_S)
+    elif office.draining:
+        refusal = Overloaded("draining", retry_after=RETRY_ELSEWHERE_S)
+    elif not room:
+        refusal = Overloaded("log in memory", retry_after=RETRY_SOON_S)
+    if refusal is not None:
+        return await _known(conversation, event.id, digest, refusal)
+    office.open_turn(held)
     accepted = None
     try:
         accepted = await office.store.accept(conversation.header, event, digest, opened)
     finally:
         if accepted is None or not accepted.new:
-            office.close_turn()
+            office.close_turn(held)
     return accepted
 
 
@@ -46,12 +56,14 @@ async def accept_agent(conversation: "Conversation", event: MessageEvent, digest
     """Puts an agent's message, which asks for no answer, into the store.
 
     Raises:
-        Overloaded: the node drains; not for a message that is known.
+        Overloaded: the logs take too much memory, or the node drains; not for a message that is known.
         DuplicateMismatch: its id was used with other content.
     """
     office = conversation.office
     if office.draining:
         return await _known(conversation, event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
+    if not await office.make_room():
+        return await _known(conversation, event.id, digest, Overloaded("log in memory", retry_after=RETRY_SOON_S))
     return await office.store.accept(conversation.header, event, digest, None)
 
 

@@ -9,7 +9,7 @@ them in order. A task is needed for timers in any case.
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 import trio
@@ -31,6 +31,7 @@ from csgate.session.acceptance import RETRY_SOON_S, accept_agent, accept_custome
 from csgate.session.answering import answer_turn
 from csgate.session.handoff import Cue, next_state
 from csgate.session.identity import new_notice_id, new_reference
+from csgate.session.request import Request
 from csgate.session.store import FinalEvent, OpenTurn
 from csgate.session.turn import PendingTurn, Stop
 from csgate.session.wording import NOBODY_CAME, language_of
@@ -42,19 +43,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REASON_LOGGED_CHARS: Final = 200
-
-
-class _Request(Generic[T]):
-    """A job that somebody waits for."""
-
-    __slots__ = ("coming", "done", "error", "job", "value")
-
-    def __init__(self, job: Callable[["Actor"], Awaitable[T]], coming: str | None) -> None:
-        self.job = job
-        self.coming = coming
-        self.done = trio.Event()
-        self.value: T | None = None
-        self.error: Exception | None = Overloaded("the conversations were closed")
 
 
 class Actor:
@@ -82,7 +70,7 @@ class Actor:
     def __init__(self, conversation: "Conversation") -> None:
         self._conversation = conversation
         self._office = conversation.office
-        self._inbox: deque[_Request[object]] = deque()
+        self._inbox: deque[Request[object]] = deque()
         self._waiting: deque[PendingTurn] = deque()
         # Stopped before they ran; their final events are to be logged.
         self._ended: deque[PendingTurn] = deque()
@@ -113,8 +101,8 @@ class Actor:
                 await self._catch_up()
         if len(self._inbox) >= self._office.settings.max_waiting:
             raise Overloaded("inbox full", retry_after=RETRY_SOON_S)
-        request = _Request(job, coming)
-        self._inbox.append(cast("_Request[object]", request))
+        request = Request(job, coming)
+        self._inbox.append(cast("Request[object]", request))
         self._rouse()
         await request.done.wait()
         if request.error is not None:
@@ -241,7 +229,7 @@ class Actor:
                     await self._wake.wait()
         return True
 
-    async def _do(self, request: _Request[object]) -> None:
+    async def _do(self, request: Request[object]) -> None:
         try:
             request.value = await request.job(self)
             request.error = None
@@ -304,7 +292,7 @@ class Actor:
                 "final_event_not_stored", conversation=conversation.header.id, turn=turn.open.id
             )
         finally:
-            office.close_turn()
+            office.close_turn(turn.held_bytes)
 
     def _observe(self, turn: PendingTurn, final: FinalEvent) -> None:
         metrics = self._office.telemetry.metrics
@@ -328,8 +316,9 @@ class Actor:
         else:
             language = language_of(text, sender.locale)
             opened = OpenTurn(id, text, picture, sender.principal, language)
-            accepted = await accept_customer(conversation, event, digest, opened, len(self._waiting))
-            turn = PendingTurn(opened, accepted.offset, trio.current_time()) if accepted.new else None
+            held = 0 if picture is None else memoryview(picture.data).nbytes
+            accepted = await accept_customer(conversation, event, digest, opened, held, len(self._waiting))
+            turn = PendingTurn(opened, accepted.offset, trio.current_time(), held) if accepted.new else None
         if accepted.new:
             conversation.speak()
             conversation.publish(msgspec.structs.replace(event, offset=accepted.offset), sender)
@@ -363,6 +352,8 @@ class Actor:
         record = await store.recall(header.id, reply)
         if record is None or record.outcome != "reply":
             raise NotFound
+        if not await self._office.make_room():
+            raise Overloaded("log in memory", retry_after=RETRY_SOON_S)
         event = RateEvent(reply=reply, score=score, offset=0, timestamp=self._office.timestamp(), comment=comment)
         self._conversation.publish(await store.append(header, event), sender)
 

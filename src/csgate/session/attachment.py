@@ -165,7 +165,8 @@ class Attachment:
 
         Raises:
             DuplicateMismatch: the id was used with other content.
-            Overloaded: too many messages wait here, too many turns are open in all, or the node drains.
+            Overloaded: too many messages wait here; too many turns, or too large pictures, are open in all; the logs
+                take too much memory; or the node drains.
             trio.ClosedResourceError: after :meth:`detach`.
         """
         digest = await digest_of(text, picture)
@@ -187,6 +188,7 @@ class Attachment:
             NotFound: there is no such reply here (any more).
             BadEnvelope: the score is not in 1..5.
             Forbidden: an agent may not rate.
+            Overloaded: the logs take too much memory.
         """
         self._customer_only()
         await self._ask(lambda actor: actor.rate(self, reply, score, comment))

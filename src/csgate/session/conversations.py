@@ -13,7 +13,7 @@ from csgate.events import Principal
 from csgate.session.attachment import Attachment, Sink
 from csgate.session.conversation import Conversation
 from csgate.session.identity import new_conversation_id, new_epoch
-from csgate.session.office import Office
+from csgate.session.office import ANY_TIME, Office
 from csgate.session.store import Header, Page, Store
 from csgate.session.turn import Answerer
 from csgate.session.wording import language_of
@@ -70,6 +70,11 @@ class Conversations:
     def open_turns(self) -> int:
         """Turns waiting or running."""
         return self._office.open_turns
+
+    @property
+    def open_bytes(self) -> int:
+        """Bytes of the pictures that they hold."""
+        return self._office.open_bytes
 
     @property
     def count(self) -> int:
@@ -143,10 +148,7 @@ class Conversations:
         office = self._office
         if office.conversations >= office.settings.max_conversations:
             if len(office.live) < office.settings.max_conversations:
-                stamp = office.timestamp()
-                # At equal times the oldest goes first all the same: "~" orders after every time.
-                forgotten = await office.store.prune(office.live, now=stamp, before="~", at_most=1)
-                office.count(said=-forgotten)
+                await office.forget(before=ANY_TIME, at_most=1)
             if office.conversations >= office.settings.max_conversations:
                 raise Overloaded("conversations", retry_after=RETRY_S)
         header = Header(new_conversation_id(), new_epoch(), principal.issuer, principal.tenant, principal.subject)
@@ -201,8 +203,5 @@ async def _sweep(office: Office) -> None:
         await trio.sleep(min(SWEEP_SECONDS, max_age))
         forgotten = SWEEP_CONVERSATIONS
         while forgotten == SWEEP_CONVERSATIONS:
-            forgotten = await office.store.prune(
-                office.live, now=office.timestamp(), before=office.timestamp(max_age), at_most=SWEEP_CONVERSATIONS
-            )
-            office.count(said=-forgotten)
+            forgotten = await office.forget(before=office.timestamp(max_age), at_most=SWEEP_CONVERSATIONS)
             await trio.lowlevel.checkpoint()

@@ -7,13 +7,14 @@ import msgspec
 
 from csgate.errors import DuplicateMismatch
 from csgate.events import ErrorEvent, LogEvent, MessageEvent, RateEvent, StateEvent
+from csgate.session.footprint import event_bytes, log_bytes
 from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, PromptStore, Record, Stored
 
 
 class _Log:
     """One conversation. ``events[i]`` has the offset ``first + i``."""
 
-    __slots__ = ("events", "first", "header", "records", "state_event", "touched")
+    __slots__ = ("bytes", "events", "first", "header", "records", "state_event", "touched")
 
     def __init__(self, header: Header) -> None:
         self.header = header
@@ -22,6 +23,7 @@ class _Log:
         self.first = 1
         self.records: dict[str, Record] = {}
         self.touched = ""
+        self.bytes = log_bytes(header)
 
     @property
     def last(self) -> int:
@@ -30,10 +32,12 @@ class _Log:
     def add(self, event: LogEvent, max_events: int) -> LogEvent:
         event = msgspec.structs.replace(event, offset=self.last + 1)
         self.events.append(event)
+        self.bytes += event_bytes(event)
         if isinstance(event, StateEvent):
             self.state_event = event
         if len(self.events) > max_events:
             surplus = len(self.events) - max_events
+            self.bytes -= sum(map(event_bytes, self.events[:surplus]))
             del self.events[:surplus]
             self.first += surplus
             self._forget_records()
@@ -54,16 +58,21 @@ class _Log:
 class MemoryStore(PromptStore):
     """A :class:`~csgate.session.store.Store` in a dictionary.
 
-    Bounded in events a conversation here, and in conversations and age by whoever calls :meth:`prune`. Of an open
-    turn only its being open is kept: nobody could run it again after this process.
+    Bounded in events a conversation here, and in conversations, bytes and age by whoever calls :meth:`prune`. Of an
+    open turn only its being open is kept: nobody could run it again after this process.
     """
 
-    __slots__ = ("_logs", "_max_events")
+    __slots__ = ("_bytes", "_logs", "_max_events")
 
     def __init__(self, max_events: int = 1_000) -> None:
         self._max_events = max_events
+        self._bytes = 0
         # By last activity, the oldest first.
         self._logs: OrderedDict[str, _Log] = OrderedDict()
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._bytes
 
     async def load(self, conversation: str) -> Stored | None:
         log = self._logs.get(conversation)
@@ -92,11 +101,11 @@ class MemoryStore(PromptStore):
         log = self._active(header)
         offset = log.last + 1
         log.records[event.id] = Record(offset, digest, "unanswered" if turn is None else "open")
-        log.add(event, self._max_events)
+        self._add(log, event)
         return Accepted(offset, new=True)
 
     async def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> LogEvent:
-        return self._active(header).add(event, self._max_events)
+        return self._add(self._active(header), event)
 
     async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
         log = self._active(header)
@@ -104,7 +113,7 @@ class MemoryStore(PromptStore):
         if record is None or record.outcome != "open":
             return None
         log.records[id] = record._replace(outcome="error" if isinstance(event, ErrorEvent) else "reply")
-        stored = log.add(event, self._max_events)
+        stored = self._add(log, event)
         assert isinstance(stored, FinalEvent)
         return stored
 
@@ -124,12 +133,20 @@ class MemoryStore(PromptStore):
                 self._logs.move_to_end(conversation)
             else:
                 del self._logs[conversation]
+                self._bytes -= log.bytes
                 forgotten += 1
         return forgotten
+
+    def _add(self, log: _Log, event: LogEvent) -> LogEvent:
+        before = log.bytes
+        event = log.add(event, self._max_events)
+        self._bytes += log.bytes - before
+        return event
 
     def _active(self, header: Header) -> _Log:
         log = self._logs.get(header.id)
         if log is None:
             log = self._logs[header.id] = _Log(header)
+            self._bytes += log.bytes
         self._logs.move_to_end(header.id)
         return log

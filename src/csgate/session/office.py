@@ -1,9 +1,10 @@
 """What all conversations of a process share: store, answerer, settings, clock, and the count of open turns."""
 
 import contextvars
+import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 from structlog.contextvars import clear_contextvars
@@ -15,6 +16,10 @@ from csgate.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from csgate.session.conversation import Conversation
+
+# Orders after every time, so that at equal times the oldest goes first all the same.
+ANY_TIME: Final = "~"
+CROWDED_S: Final = 1.0
 
 
 class StartSoon(Protocol):
@@ -28,11 +33,13 @@ class Office:
 
     Attributes:
         live: the conversations with somebody attached or work pending, by id.
+        open_bytes: of the pictures that open turns hold.
         prompt: the store never yields.
     """
 
     __slots__ = (
         "_context",
+        "_crowded_until",
         "_now",
         "_quiet",
         "_said",
@@ -42,6 +49,7 @@ class Office:
         "closed",
         "draining",
         "live",
+        "open_bytes",
         "open_turns",
         "prompt",
         "settings",
@@ -65,6 +73,7 @@ class Office:
         self.telemetry = telemetry
         self.live: dict[str, Conversation] = {}
         self.open_turns = 0
+        self.open_bytes = 0
         self.draining = False
         self.closed = False
         self._now = now
@@ -76,6 +85,7 @@ class Office:
         # Conversations in the store, and live ones in which nothing was said yet (the store has never heard of them).
         self._said = 0
         self._unsaid = 0
+        self._crowded_until = -math.inf
 
     def timestamp(self, seconds_ago: float = 0.0) -> str:
         """RFC 3339 in UTC with milliseconds and Z."""
@@ -102,15 +112,49 @@ class Office:
         self._unsaid += unsaid
         self.telemetry.metrics.conversations.set(self.conversations)
 
+    # --- Conversations, forgotten ---
+
+    async def forget(self, *, before: str, at_most: int) -> int:
+        """Forgets conversations that nobody is attached to and in which nothing is open, the oldest first.
+
+        Args:
+            before: RFC 3339; only those that were silent since. :data:`ANY_TIME` for all.
+            at_most: how many.
+
+        Returns:
+            How many were forgotten.
+        """
+        forgotten = await self.store.prune(self.live, now=self.timestamp(), before=before, at_most=at_most)
+        self.count(said=-forgotten)
+        return forgotten
+
+    async def make_room(self) -> bool:
+        """Forgets what it takes to have the logs within their bound in memory; false where that cannot be had.
+
+        All are in use then, which took a look at each of them: the next look is no sooner than ``CROWDED_S`` later.
+        """
+        while self.store.memory_bytes > self.settings.max_log_bytes:
+            if trio.current_time() < self._crowded_until:
+                return False
+            if not await self.forget(before=ANY_TIME, at_most=1):
+                self._crowded_until = trio.current_time() + CROWDED_S
+                return False
+        return True
+
     # --- Open turns, counted ---
 
-    def open_turn(self) -> None:
-        """Reserves a place before the store is asked, so that no two conversations take the last one."""
+    def open_turn(self, held: int) -> None:
+        """Reserves a place, and room for a picture of ``held`` bytes, before the store is asked, so that no two
+        conversations take the last one.
+        """
         self.open_turns += 1
+        self.open_bytes += held
         self.telemetry.metrics.turns_open.set(self.open_turns)
 
-    def close_turn(self) -> None:
+    def close_turn(self, held: int) -> None:
+        """Gives back what :meth:`open_turn` reserved."""
         self.open_turns -= 1
+        self.open_bytes -= held
         self.telemetry.metrics.turns_open.set(self.open_turns)
         if not self.open_turns:
             self._quiet.set()

@@ -101,6 +101,11 @@ class Store(Protocol):
     makes sure that one conversation is changed by one task at a time.
     """
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the logs take in this process's memory, estimated; 0 where they are kept elsewhere."""
+        ...
+
     async def load(self, conversation: str) -> Stored | None:
         """Whose conversation that is and who answers in it; None where it is not known (any more)."""
         ...

@@ -72,12 +72,25 @@ class Stop(Enum):
 class PendingTurn:
     """An open turn in memory: waiting, running, or with its final event made and not yet in the log."""
 
-    __slots__ = ("accepted_at", "final", "hand_over", "offset", "open", "scope", "settling", "stop", "stream")
+    __slots__ = (
+        "accepted_at",
+        "final",
+        "hand_over",
+        "held_bytes",
+        "offset",
+        "open",
+        "scope",
+        "settling",
+        "stop",
+        "stream",
+    )
 
-    def __init__(self, open: OpenTurn, offset: int, accepted_at: float) -> None:
+    def __init__(self, open: OpenTurn, offset: int, accepted_at: float, held_bytes: int = 0) -> None:
         self.open = open
         self.offset = offset
         self.accepted_at = accepted_at
+        # As counted when the turn was opened, to be given back as such.
+        self.held_bytes = held_bytes
         # Made before the turn runs, so that it can be stopped at any time.
         self.scope = trio.CancelScope(deadline=math.inf)
         self.stream = AnswerStream(open.id, open.attempt)
