@@ -181,3 +181,14 @@ def test_connection_limits(own_server: Any) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     client.sock.close()
+
+
+def test_the_socket_path_without_an_upgrade(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/ws")
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        assert (response.status, response.headers["upgrade"], body["code"]) == (426, "websocket", "upgrade_required")
+        connection.request("GET", "/healthz")  # the connection is as good as before
+        assert connection.getresponse().status == 200

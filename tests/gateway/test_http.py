@@ -296,6 +296,8 @@ async def test_an_expired_token_says_so(open_site: OpenSite) -> None:
         ("GET", "/nothing", 404, "not_found"),
         ("GET", "/v1/nothing", 404, "not_found"),
         ("GET", "/v1/guest", 405, "method_not_allowed"),
+        ("POST", "/ws", 405, "method_not_allowed"),
+        ("GET", "/ws", 426, "upgrade_required"),
         ("POST", "/", 405, "method_not_allowed"),
         ("DELETE", "/healthz", 405, "method_not_allowed"),
     ],
@@ -311,6 +313,7 @@ async def test_what_is_not_there_is_told_in_json(
     assert any(entry["ref"] == response.json()["ref"] for entry in site.log)
     if status == 405:
         assert response.headers["allow"]
+    assert response.headers.get("upgrade") == ("websocket" if status == 426 else None)
 
 
 @pytest.mark.parametrize(
@@ -486,6 +489,21 @@ async def test_configured_origins_may_use_the_api_and_nothing_else(open_site: Op
     assert "retry-after" in guest.headers["access-control-expose-headers"].lower()
     for response in (page, health, stranger):
         assert "access-control-allow-origin" not in response.headers
+
+
+async def test_preflights_are_limited_and_logged_like_any_request(open_site: OpenSite) -> None:
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    async with open_site(SERVER__ORIGINS='["https://shop.example"]') as site:
+        fine = await site.client.options("/v1/guest", headers=asked)
+        site.request_wait = 2.0
+        refused = await site.client.options("/v1/guest", headers=asked)
+        told = await site.client.post("/v1/guest", headers=asked)
+    assert (fine.status_code, refused.status_code, told.status_code) == (200, 429, 429)
+    assert fine.headers["x-content-type-options"] == "nosniff"
+    assert told.headers["access-control-allow-origin"] == "https://shop.example"  # so that the page can read it
+    assert len(site.requests) == 3
+    lines = [(entry["method"], entry["status"]) for entry in site.log if entry["event"] == "http_request"]
+    assert lines == [("OPTIONS", 200), ("OPTIONS", 429), ("POST", 429)]
 
 
 async def test_without_origins_nobody_else_may(open_site: OpenSite) -> None:

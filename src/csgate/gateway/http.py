@@ -1,7 +1,7 @@
 """The HTTP side of the port: the page, the probes, guest tokens and tickets. A Starlette app, run by hypercorn.
 
-Every error is JSON, ``{"code", "message", "ref"}``: a code of the chat protocol (or ``method_not_allowed``), a sentence
-safe to show in the language of ``Accept-Language``, and the id of the log line.
+Every error is JSON, ``{"code", "message", "ref"}``: a code of the chat protocol (or ``method_not_allowed``,
+``upgrade_required``), a sentence safe to show in the language of ``Accept-Language``, and the id of the log line.
 """
 
 import math
@@ -59,6 +59,13 @@ class MethodNotAllowed(PeerError):
     safe_zh = "该地址不支持此方法。"
 
 
+class UpgradeRequired(PeerError):
+    code = "upgrade_required"
+    http_status = 426
+    safe_en = "This address takes WebSocket upgrades only."
+    safe_zh = "该地址仅支持 WebSocket 升级请求。"
+
+
 class GuestRequest(msgspec.Struct, frozen=True):
     """``token``: a guest token to renew; without it a new guest is made."""
 
@@ -77,6 +84,7 @@ def build_app(door: Door) -> Starlette:
     """The public app. Without an operator address of its own it carries the operator routes as well."""
     routes: list[BaseRoute] = [
         Route("/", _page_route(door), methods=["GET"]),
+        Route("/ws", _refuse_without_upgrade, methods=["GET"]),
         Mount(
             "/v1",
             routes=[
@@ -104,7 +112,10 @@ def _app(door: Door, routes: list[BaseRoute], *, limited: bool) -> Starlette:
 
     middleware = [Middleware(_Edge, door=door, limited=limited)]
     if origins := door.config.server.origins:
-        middleware.insert(0, Middleware(_CorsForApi, origins=origins))
+        # The headers outside of the edge, so that a page can read its refusals; the answer to a preflight inside, so
+        # that it is counted and logged like any request.
+        middleware.insert(0, Middleware(_CorsForApi, origins=origins, preflights=False))
+        middleware.append(Middleware(_CorsForApi, origins=origins, preflights=True))
     return Starlette(
         routes=routes,
         middleware=middleware,
@@ -137,6 +148,11 @@ def _page_route(door: Door) -> _Endpoint:
         return Response(page.body, media_type="text/html; charset=utf-8", headers=headers)
 
     return serve_page
+
+
+async def _refuse_without_upgrade(request: Request) -> Response:
+    """Upgrades never come here: the listener takes them out."""
+    raise UpgradeRequired
 
 
 def _guest_route(door: Door) -> _Endpoint:
@@ -251,10 +267,14 @@ class _Edge:
 
 
 class _CorsForApi:
-    """Cross-origin access for the configured origins, on ``/v1/*`` only; the page and the probes are nobody else's."""
+    """Cross-origin access for the configured origins, on ``/v1/*`` only; the page and the probes are nobody else's.
 
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+    One of these takes the ``preflights`` (OPTIONS), another everything else.
+    """
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...], preflights: bool) -> None:
         self._app = app
+        self._preflights = preflights
         self._with_cors = CORSMiddleware(
             app,
             # As origin_allowed does for WebSockets: browsers send no slash at the end and write hosts in lower case.
@@ -266,7 +286,8 @@ class _CorsForApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         for_api = scope["type"] == "http" and scope["path"].startswith("/v1/")
-        await (self._with_cors if for_api else self._app)(scope, receive, send)
+        mine = for_api and (scope["method"] == "OPTIONS") is self._preflights
+        await (self._with_cors if mine else self._app)(scope, receive, send)
 
 
 def _take(allow: Callable[[str], float | None], request: Request) -> None:
@@ -337,6 +358,8 @@ def _error_response(door: Door, request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(max(1, math.ceil(told.retry_after)))
     if isinstance(told, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(told, UpgradeRequired):
+        headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}  # RFC 9110 section 15.5.22
     if isinstance(told, TooLarge | TurnTimeout):
         # The rest of the body is not going to be read.
         headers["Connection"] = "close"
