@@ -437,6 +437,26 @@ async def test_small_frames_are_sent_together(autojump_clock: trio.testing.MockC
             assert await served.peer.frame() == (0x81, b"%d" % i)
 
 
+async def test_what_is_held_goes_before_the_wait_for_more(autojump_clock: trio.testing.MockClock) -> None:
+    async def app(ws: WebSocket) -> None:
+        await ws.receive()
+        ws.send_text(b"held", more=True)
+        ws.send_text(b"too", more=True)
+        assert ws.backlog == 2 + 4 + 2 + 3
+        await ws.receive()
+        ws.send_text(b"first", more=True)
+        ws.close(4001)
+
+    async with serving(app) as served:
+        await served.peer.send(frame(TEXT, b"go"))
+        assert await served.peer.frame() == (0x81, b"held")
+        assert await served.peer.frame() == (0x81, b"too")
+        assert trio.current_time() == 0
+        await served.peer.send(frame(TEXT, b"on"))
+        assert await served.peer.frame() == (0x81, b"first")
+        assert await served.peer.close_code() == 4001
+
+
 # --- times ---
 
 

@@ -17,6 +17,8 @@ class FakeTransport:
     def __init__(self, room: int) -> None:
         self.room = room
         self.sent = bytearray()
+        self.calls: list[bytes] = []
+        """What each call took."""
         self.broken = False
 
     def try_send(self, head: bytes, data: Sendable) -> int:
@@ -24,6 +26,7 @@ class FakeTransport:
             raise trio.BrokenResourceError
         taken = (head + data)[: self.room]
         self.sent += taken
+        self.calls.append(bytes(taken))
         self.room -= len(taken)
         return len(taken)
 
@@ -144,6 +147,113 @@ async def test_the_rest_waits_wherever_the_cut_is(room: int, autojump_clock: tri
         nursery.cancel_scope.cancel()
     assert transport.sent == b"headdatanext"
     assert out.size == 0
+
+
+async def test_what_is_held_goes_with_the_next_in_one_call() -> None:
+    transport = FakeTransport(100)
+    out = Outbound(transport)
+    out.put(b"1", b"one", more=True)
+    out.put(b"2", b"two", more=True)
+    assert transport.calls == []
+    assert out.size == 8
+    out.put(b"3", memoryview(b"three"))
+    assert transport.calls == [b"1one2two3three"]
+    assert out.size == 0
+    out.put(b"4", b"four")
+    assert transport.calls[1:] == [b"4four"]
+
+
+async def test_what_is_held_for_nothing_goes_in_the_next_pass(autojump_clock: trio.testing.MockClock) -> None:
+    transport = FakeTransport(100)
+    out = Outbound(transport)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run, 5.0)
+        await trio.testing.wait_all_tasks_blocked()
+        out.put(b"1", b"one", more=True)
+        out.put(b"2", b"two", more=True)
+        await out.below(1)
+        assert transport.calls == [b"1one2two"]
+        # Once that has gone, the queue is as new.
+        out.put(b"3", b"three", more=True)
+        out.put(b"4", b"four")
+        assert transport.calls[1:] == [b"3three4four"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_held_behind_what_the_peer_did_not_take(autojump_clock: trio.testing.MockClock) -> None:
+    transport = FakeTransport(0)
+    out = Outbound(transport)
+    out.put(b"1", b"one")
+    out.put(b"2", b"two", more=True)
+    out.put(b"3", b"three")
+    assert transport.calls == [b""]  # the first alone was tried
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run, 5.0)
+        await trio.sleep(0.5)
+        # Under way since the writer took it: nobody else may send now.
+        out.put(b"4", b"four", more=True)
+        out.put(b"5", b"five")
+        assert transport.calls == [b""]
+        await out.below(1)
+        nursery.cancel_scope.cancel()
+    assert transport.sent == b"1one2two3three4four5five"
+
+
+async def test_what_is_held_is_under_way_once_the_writer_has_it(autojump_clock: trio.testing.MockClock) -> None:
+    transport = FakeTransport(0)
+    out = Outbound(transport)
+    out.put(b"1", b"one", more=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run, 5.0)
+        await trio.sleep(0.5)
+        transport.room = 100
+        out.put(b"2", b"two")
+        assert transport.calls == []
+        await out.below(1)
+        nursery.cancel_scope.cancel()
+    assert transport.sent == b"1one2two"
+
+
+async def test_little_is_held() -> None:
+    transport = FakeTransport(10_000)
+    out = Outbound(transport)
+    out.put(b"1", b"a" * 4000, more=True)
+    out.put(b"2", b"b" * 100, more=True)
+    assert transport.calls == [b"1" + b"a" * 4000 + b"2" + b"b" * 100]
+    out.put(b"3", b"c" * 4096, more=True)
+    assert transport.calls[1:] == [b"3" + b"c" * 4096]
+
+
+@pytest.mark.parametrize("room", range(13))
+async def test_the_rest_of_what_was_joined_waits(room: int, autojump_clock: trio.testing.MockClock) -> None:
+    transport = FakeTransport(room)
+    out = Outbound(transport)
+    out.put(b"1", b"one", more=True)
+    out.put(b"head", memoryview(b"data"))
+    assert out.size == 12 - room
+    out.drop_unsent()
+    assert out.size == (12 - room if room else 0)
+    out.put(b"", b"next")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.run, 5.0)
+        await out.below(1)
+        nursery.cancel_scope.cancel()
+    assert transport.sent == (b"1oneheaddatanext" if room else b"next")
+
+
+async def test_what_is_held_is_dropped_with_the_rest() -> None:
+    transport = FakeTransport(100)
+    out = Outbound(transport)
+    out.put(b"1", b"one", more=True)
+    out.drop_unsent()
+    assert out.size == 0
+    out.put(b"2", b"two")
+    assert transport.sent == b"2two"
+    out.put(b"3", b"three", more=True)
+    out.abandon()
+    out.put(b"4", b"four")
+    assert out.size == 0
+    assert transport.sent == b"2two"
 
 
 @pytest.mark.parametrize("begun", [True, False])

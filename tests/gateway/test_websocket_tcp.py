@@ -3,6 +3,7 @@
 import socket
 import ssl
 import struct
+from typing import Any, ClassVar
 
 import pytest
 import trio
@@ -94,6 +95,21 @@ async def test_close_from_elsewhere_while_reading_and_writing() -> None:
         assert await served.peer.close_code() == 4001
         await served.peer.send(close(4001))
         assert (await served.ended()).code == 4001
+
+
+async def test_what_is_held_looks_like_no_slow_reader() -> None:
+    async def app(ws: WebSocket) -> None:
+        for i in range(100):
+            ws.send_text(b"%04d" % i, more=True)
+        ws.send_text(b"last")
+        assert ws.closed is None
+        assert ws.backlog == 0
+        await ws.receive()
+
+    async with tcp_pair() as pair, serving(app, pair, outbound_queue_bytes=20) as served:
+        for i in range(100):
+            assert await served.peer.frame() == (0x81, b"%04d" % i)
+        assert await served.peer.frame() == (0x81, b"last")
 
 
 async def test_a_reset_connection() -> None:
@@ -249,6 +265,39 @@ async def test_receive_and_interrupt(fast: bool) -> None:
         assert len(await transport.receive(None)) == 0  # type: ignore[arg-type]
         assert await transport.receive(target) == 0
         transport.detach()
+
+
+class CountingSocket(socket.socket):
+    """Notes what each read got; None: it came in vain."""
+
+    reads: ClassVar[list[int | None]] = []
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
+        try:
+            size = super().recv_into(*arguments, **options)
+        except BlockingIOError:
+            self.reads.append(None)
+            raise
+        self.reads.append(size)
+        return size
+
+
+@pytest.mark.parametrize("arrives", [40_000, 16_000])
+async def test_a_picture_is_read_without_reading_in_vain(arrives: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message in one read, or in two where it comes in two pieces."""
+    reads: list[int | None] = []
+    monkeypatch.setattr(CountingSocket, "reads", reads)
+    message = frame(BINARY, b"x" * 39_992)
+    assert len(message) == 40_000
+    pieces = [message[:arrives], message[arrives:]] if arrives < 40_000 else [message]
+    async with tcp_pair() as pair:
+        monkeypatch.setattr(socket, "socket", CountingSocket)
+        async with serving(echo, pair) as served:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            for piece in pieces * 3:
+                await served.peer.send(piece)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            assert reads == [None, *(len(piece) for piece in pieces * 3)]
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -150,12 +150,16 @@ class WebSocket:
         self._heartbeat.began_at = None
         return message
 
-    def send_text(self, data: Sendable) -> None:
+    def send_text(self, data: Sendable, *, more: bool = False) -> None:
         """Sends ``data`` (UTF-8, not checked) as one text message, at once or as soon as the peer takes it.
 
         Dropped silently after a close. A peer that lets more than ``outbound_queue_bytes`` pile up is closed with 4003.
+
+        Args:
+            more: another message is likely to follow at once, and one system call will do for both. Without one, this
+                message goes in the scheduler's next pass.
         """
-        self._send(frame_header(Opcode.TEXT, len(data)), data)
+        self._send(frame_header(Opcode.TEXT, len(data)), data, more=more)
 
     def send_binary(self, data: Sendable) -> None:
         """As ``send_text``, for a binary message. ``data`` must not change afterwards."""
@@ -275,11 +279,13 @@ class WebSocket:
         except trio.ClosedResourceError:
             return False
 
-    def _send(self, head: bytes, data: Sendable) -> None:
+    def _send(self, head: bytes, data: Sendable, *, more: bool = False) -> None:
         if self._connection.state is not State.OPEN:
             return
-        self._outbound.put(head, data)
-        if self._outbound.size > self._settings.outbound_queue_bytes:
+        bound = self._settings.outbound_queue_bytes
+        # What is held must never look like a peer that does not read.
+        self._outbound.put(head, data, more=more and self._outbound.size + len(head) + len(data) <= bound)
+        if self._outbound.size > bound:
             self._outbound.drop_unsent()
             self.close(CloseCode.SLOW_READER, "too slow a reader")
 

@@ -9,35 +9,52 @@ from csgate.gateway.ws_doorbell import Doorbell
 from csgate.gateway.ws_transport import Sendable, Transport
 
 _GATHER_BYTES: Final = 32 * 1024
+_HELD_BYTES: Final = 4 * 1024
+"""How much waits for company, at most; it is copied once more when it goes."""
 
 
 class Outbound:
-    """Sends at once what the transport takes at once; the rest waits for ``run``.
+    """Sends at once what the transport takes at once; the rest waits for ``run``, and so does what is to be joined.
 
     ``size`` is the number of bytes waiting; the bound on it is its owner's to keep. ``broken``: the peer is gone, and
     everything is dropped.
     """
 
-    __slots__ = ("_begun", "_bell", "_eased", "_frames", "_transport", "broken", "size")
+    __slots__ = ("_begun", "_bell", "_eased", "_frames", "_held", "_transport", "broken", "size")
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._frames: deque[Sendable] | None = None  # an idle connection needs none
         self._begun = False
         """The first frame has been sent in part."""
+        self._held = False
+        """All that waits does so for company alone: the peer was not asked to take it yet."""
         self._bell = Doorbell()
         self._eased: trio.Event | None = None
         self.size = 0
         self.broken = False
 
-    def put(self, head: bytes, data: Sendable) -> None:
+    def put(self, head: bytes, data: Sendable, *, more: bool = False) -> None:
         """Sends or queues one frame. Never blocks and never raises for the peer's sake.
 
-        ``data`` must not change afterwards.
+        Args:
+            data: must not change afterwards.
+            more: the next frame is probably near. A small one is held until then, and they are sent together; if no
+                other follows before the scheduler's next pass, ``run`` sends it then.
         """
         if self.broken:
             return
-        if self.size:
+        if more and (self._held or not self.size) and self.size + len(head) + len(data) <= _HELD_BYTES:
+            self._held = True
+            self._queue(head + data)
+            return
+        if self._held:
+            self._held = False
+            assert self._frames is not None
+            head = b"".join((*self._frames, head))
+            self._frames.clear()
+            self.size = 0
+        elif self.size:
             self._queue(head + data)
             return
         try:
@@ -51,7 +68,7 @@ class Outbound:
             self._queue(memoryview(data)[-rest:] if rest <= len(data) else head[sent:] + data)
 
     def drop_unsent(self) -> None:
-        """Forgets every frame but one that the peer already has a part of."""
+        """Forgets every frame but one that the peer already has a part of; those sent together count as one."""
         if self._frames:
             first = self._frames[0]
             self._frames.clear()
@@ -75,6 +92,7 @@ class Outbound:
                 await self._bell.wait()
                 continue
             assert self._frames
+            self._held = False
             frame = self._gather()
             sent = 0
             try:

@@ -91,17 +91,20 @@ class SocketTransport:
         self._socket.setblocking(False)
         self._scratch = scratch_buffer()
         self._bulk = False
-        """The last read went straight to its place: probably only a header is due before the next one can."""
+        """Reads went straight to the place of a large frame: probably only a header is due before the next can."""
         self._likely = True
-        """Bytes are probably there already: the last read filled all the room that it had."""
+        """More bytes are probably there already: the last read filled all the room that it had."""
         self._streak = 0
         """Bytes read since the last checkpoint."""
         self._waiting = False
 
     async def receive(self, target: memoryview | None) -> memoryview | int:
-        scratch = self._scratch[:_HEADER_READ_BYTES] if self._bulk else self._scratch
-        into = scratch if target is None else target
-        self._bulk = target is not None
+        if target is None:
+            into = self._scratch[:_HEADER_READ_BYTES] if self._bulk else self._scratch
+            self._bulk = False
+        else:
+            into = target
+            self._bulk = self._bulk or len(target) > RECEIVE_BYTES
         wait = not self._likely or self._streak >= _STREAK_BYTES
         while True:
             if wait:
@@ -120,7 +123,8 @@ class SocketTransport:
                 size = 0
                 break
         self._streak += size
-        self._likely = size == len(into)
+        # A small rest that had to be waited for is the last of its message, and its sender wants our answer first.
+        self._likely = size == len(into) and (target is None or self._bulk or not wait)
         return size if target is not None else into[:size]
 
     def interrupt(self) -> None:
