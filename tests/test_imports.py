@@ -44,6 +44,7 @@ HOMES: dict[str, set[str]] = {
     "httpx": {"auth", "client"},
     "structlog": {"telemetry", "gateway", "session"},
     "prometheus_client": {"telemetry"},
+    "xxhash": {"session"},
 }
 
 SANS_IO = {"wire", "protocol"}

@@ -223,14 +223,14 @@ class Chat(ABC):
                 metrics.messages.labels("too_large").inc()
                 raise TooLarge(max_bytes=self.ws.max_message_bytes)
             case TextMessage():
-                metrics.messages.labels("text").inc()
+                metrics.text_messages.inc()
                 if len(message.data) <= THREAD_DECODE_BYTES:
                     return decode_text(message.data, simple=self.simple, **options)
                 return await trio.to_thread.run_sync(
                     lambda: decode_text(message.data, simple=self.simple, **options), abandon_on_cancel=True
                 )
             case BinaryMessage():
-                metrics.messages.labels("binary").inc()
+                metrics.binary_messages.inc()
                 return decode_binary(message.data, simple=self.simple, **options)
             case _:
                 assert_never(message)

@@ -18,7 +18,7 @@ from csgate.events import (
     StateEvent,
     TypingEvent,
 )
-from csgate.session.digest import digest_of
+from csgate.session.digest import content_digest
 from csgate.session.store import Page
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Attachment:
                 take too much memory; or the node drains.
             trio.ClosedResourceError: after :meth:`detach`.
         """
-        digest = await digest_of(text, picture)
+        digest = content_digest(text, picture)
         return await self._ask(lambda actor: actor.accept(self, id, text or "", picture, digest, ack=ack), id)
 
     def cancel(self, id: str) -> None:

@@ -1,18 +1,16 @@
 """The content digest that tells a resent message from another one under the same id."""
 
-import hashlib
-from typing import Final
-
-import trio
+import xxhash
 
 from csgate.events import Picture
 
-# SHA-256 runs at 0.5 to 1.5 GB/s: up to here it stays near the 0.5 ms that the event loop may be held.
-THREAD_ABOVE_BYTES: Final = 256 * 1024
-
 
 def content_digest(text: str | None, picture: Picture | None) -> bytes:
-    """SHA-256 over text and picture payload as they came (32 bytes).
+    """XXH3 (128 bits, https://xxhash.com) over text and picture payload as they came: 16 bytes, the same everywhere.
+
+    Not a cryptographic hash, and none is needed: whoever makes two messages collide under one id of a conversation of
+    his own loses one of his own messages. It is fifty times as fast as SHA-256, so that it stays on the event loop at
+    any size (8 MiB in a tenth of a millisecond).
 
     A text of None and an empty one are the same. The same picture as Base64 and as binary is not: a client that
     resends uses the same form.
@@ -20,14 +18,7 @@ def content_digest(text: str | None, picture: Picture | None) -> bytes:
     words = (text or "").encode("utf-8", "surrogatepass")
     head = len(words).to_bytes(8, "big") + words
     if picture is None:
-        return hashlib.sha256(head).digest()
-    digest = hashlib.sha256(head + picture.encoding.encode())
+        return xxhash.xxh3_128_digest(head)
+    digest = xxhash.xxh3_128(head + picture.encoding.encode())
     digest.update(picture.data)
     return digest.digest()
-
-
-async def digest_of(text: str | None, picture: Picture | None) -> bytes:
-    """:func:`content_digest`, in a worker thread where the picture is large. Otherwise it does not yield."""
-    if picture is not None and memoryview(picture.data).nbytes > THREAD_ABOVE_BYTES:
-        return await trio.to_thread.run_sync(content_digest, text, picture)
-    return content_digest(text, picture)
