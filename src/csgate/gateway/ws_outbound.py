@@ -92,14 +92,17 @@ class Outbound:
                 await self._bell.wait()
                 continue
             assert self._frames
-            self._held = False
+            held, self._held = self._held, False
             frame = self._gather()
             sent = 0
             try:
-                with trio.move_on_after(send_s):
-                    # The frame may have been dropped meanwhile, but not once begun.
-                    self._begun = True
-                    sent = await self._transport.send_some(frame)
+                # The frame may have been dropped meanwhile, but not once begun.
+                self._begun = True
+                if held:
+                    sent = self._transport.try_send(b"", frame)  # nearly always all of it: a deadline would cost more
+                if not sent:
+                    with trio.move_on_after(send_s):
+                        sent = await self._transport.send_some(frame)
             except trio.BrokenResourceError:
                 sent = 0
             if not sent:
