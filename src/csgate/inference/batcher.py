@@ -224,8 +224,9 @@ class Batcher(Generic[P, R]):
                 self._post(decision.expired)
             if decision.batch:
                 self._process(lane, decision.batch)
+                prepare_s = sum(item.prepare_s for item in decision.batch)
                 with self._lock:
-                    self._schedule.release()
+                    self._schedule.release(len(decision.batch), prepare_s)
                 self._post(decision.batch)
             elif decision.wait_until is None:
                 park.acquire()

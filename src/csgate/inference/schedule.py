@@ -25,6 +25,16 @@ RETURN_S: Final = 0.000_05
 GOOD_ENOUGH: Final = 0.99
 """Share of the best bucket's items a second at which a smaller one is taken: the items in it wait less."""
 
+GOOD_ENOUGH_PREPARED: Final = 0.95
+"""The same where preparing items (decoding a picture) weighs as much as running them: a small batch runs while the
+next one is prepared, and answers leave in a stream rather than in bursts."""
+
+PREPARATION_STEP_S: Final = 0.000_1
+"""Preparation is told in powers of two of this; half of it or less is nothing."""
+
+LEARNING_RATE: Final = 0.1
+"""How much the latest batch's preparation counts against all before it."""
+
 
 class Entry(Protocol):
     """What the schedule must know of an item. Times are seconds of one clock; ``priority`` 0 is the most urgent."""
@@ -45,10 +55,17 @@ class BatchPlan:
     cost the same and 5 are run. Neither is written down anywhere: the bucket with the most items a second wins.
     """
 
-    def __init__(self, buckets: Sequence[int], costs_s: Mapping[int, float] | None = None) -> None:
-        """``costs_s``: seconds a run by bucket; without it a run's time is taken to grow with its rows."""
+    def __init__(
+        self, buckets: Sequence[int], costs_s: Mapping[int, float] | None = None, prepare_s: float = 0.0
+    ) -> None:
+        """``costs_s``: seconds a run by bucket; without it a run's time is taken to grow with its rows.
+
+        ``prepare_s``: seconds that preparing one item takes, in the thread that then runs its batch.
+        """
         self.buckets: Final = tuple(buckets)
         costs = costs_s or {bucket: bucket * 0.001 for bucket in self.buckets}
+        self._costs: Final = costs
+        self._prepare_s: Final = prepare_s
         self._seconds = tuple(costs[bucket] + BATCH_OVERHEAD_S for bucket in self.buckets)
         self._sizes = [0, *(self._best(waiting) for waiting in range(1, self.buckets[-1] + 2))]
         self.most: Final = self._sizes[-1]
@@ -58,9 +75,14 @@ class BatchPlan:
         ways: list[tuple[float, int]] = []
         for bucket, seconds in zip(self.buckets, self._seconds, strict=True):
             size = min(bucket, waiting)
-            ways.append((size / (seconds + (RETURN_S if size == waiting else 0.0)), size))
-        fastest = max(ways)[0]
-        return next(size for rate, size in ways if rate >= fastest * GOOD_ENOUGH)
+            busy = seconds + size * self._prepare_s
+            ways.append((size / (busy + (RETURN_S if size == waiting else 0.0)), size))
+        enough = max(ways)[0] * (GOOD_ENOUGH_PREPARED if self._prepare_s else GOOD_ENOUGH)
+        return next(size for rate, size in ways if rate >= enough)
+
+    def prepared_in(self, prepare_s: float) -> "BatchPlan":
+        """The same plan for items that take ``prepare_s`` seconds each to prepare."""
+        return BatchPlan(self.buckets, self._costs, prepare_s)
 
     def size(self, waiting: int) -> int:
         """How many of ``waiting`` items to put into the next batch."""
@@ -92,7 +114,9 @@ class Schedule(Generic[E]):
         self, plan: BatchPlan, *, max_items: int, max_delay_s: float = 0.0, workers: int = 1, parallel: bool = False
     ) -> None:
         """``parallel``: the workers' runs go side by side (CPU), so waiting items are shared out among free workers."""
-        self.plan: Final = plan
+        self.plan = plan
+        self._plans = {0.0: plan}
+        self._prepare_s = 0.0
         self._max_items = max_items
         self._max_delay_s = max_delay_s
         self._free = workers
@@ -157,9 +181,18 @@ class Schedule(Generic[E]):
             self._free -= 1
         return Decision(batch, expired)
 
-    def release(self) -> None:
-        """A worker has finished the batch it took."""
+    def release(self, prepared: int = 0, prepare_s: float = 0.0) -> None:
+        """A worker has finished the batch it took; preparing its ``prepared`` items took ``prepare_s`` seconds in all.
+
+        What preparation costs is learned from this, and the plan is chosen by it.
+        """
         self._free += 1
+        if prepared:
+            self._prepare_s += (prepare_s / prepared - self._prepare_s) * LEARNING_RATE
+            step = _preparation_step(self._prepare_s)
+            if step not in self._plans:
+                self._plans[step] = self._plans[0.0].prepared_in(step)
+            self.plan = self._plans[step]
 
     def drain(self) -> list[E]:
         """Empties the queue; what was in it."""
@@ -179,3 +212,9 @@ class Schedule(Generic[E]):
             del self._classes[urgent]
         del self._arrivals[item]
         return item
+
+
+def _preparation_step(prepare_s: float) -> float:
+    """``prepare_s`` to the nearest power of two of ``PREPARATION_STEP_S``; few steps make few plans."""
+    steps = prepare_s / PREPARATION_STEP_S
+    return 0.0 if steps <= 0.5 else PREPARATION_STEP_S * 2.0 ** round(math.log2(steps))
