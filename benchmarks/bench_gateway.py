@@ -29,7 +29,7 @@ import jwt
 import numpy as np
 import psutil
 import report
-from PIL import Image, ImageFilter
+from PIL import Image
 
 HERE: Final = Path(__file__).parent
 BUILD: Final = HERE / "build"
@@ -43,11 +43,11 @@ def make_pictures(folder: Path, count: int) -> int:
     random = np.random.default_rng(1)
     sizes = []
     for i in range(count):
-        noise = random.integers(0, 255, (60, 80, 3), np.uint8)
-        image = Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC)
-        image = image.filter(ImageFilter.GaussianBlur(2))
+        fields = Image.fromarray(random.integers(0, 255, (12, 16, 3), np.uint8))
+        smooth = np.asarray(fields.resize((640, 480), Image.Resampling.BICUBIC), np.int16)
+        grained = smooth + random.normal(0, 2, (480, 640, 1))
         out = io.BytesIO()
-        image.save(out, "JPEG", quality=86)
+        Image.fromarray(grained.clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=77)
         (folder / f"{i:04}.jpg").write_bytes(out.getvalue())
         sizes.append(len(out.getvalue()))
     return round(statistics.mean(sizes))
@@ -196,7 +196,8 @@ def main() -> None:
                         print(
                             f"round {number + 1} {name:9} {level:3} in flight: {result['rate']:7.1f}/s "
                             f"p50 {result['p50_ms']:6.1f} ms p99 {result['p99_ms']:6.1f} ms "
-                            f"load CPU {result['load_cpu_share']:.2f} server {result['server_cpu_ms']:.2f} ms CPU an answer",
+                            f"load CPU {result['load_cpu_share']:.2f} "
+                            f"server {result['server_cpu_ms']:.2f} ms CPU an answer",
                             flush=True,
                         )
     median = {

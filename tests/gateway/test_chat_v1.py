@@ -327,7 +327,7 @@ async def test_events_before_welcome_wait_for_it(autojump_clock: Any, gate: Gate
     class Silent:
         closed = None
 
-        def send_text(self, data: bytes) -> None:
+        def send_text(self, data: bytes, *, more: bool = False) -> None:
             sent.append(json.loads(data))
 
     chat = ChatV1(Silent(), gate.upgrade(trio.testing.memory_stream_pair()[0]), gate.services)  # type: ignore[arg-type]
@@ -505,7 +505,7 @@ async def test_no_message_is_kept_while_waiting_for_the_next(autojump_clock: Any
             await trio.sleep(100)
             raise WebSocketClosed(CloseInfo(1000, "", by_peer=True))
 
-        def send_text(self, data: bytes) -> None:
+        def send_text(self, data: bytes, *, more: bool = False) -> None:
             pass
 
     upgrade = gate.upgrade(trio.testing.memory_stream_pair()[0], token=gate.token())

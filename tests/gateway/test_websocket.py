@@ -18,7 +18,6 @@ from csgate.gateway.websocket import (
     WebSocketClosed,
     WebSocketSettings,
 )
-from csgate.telemetry import Metrics
 
 
 async def wait_for_ever(ws: WebSocket) -> None:
@@ -318,15 +317,6 @@ async def test_receive_may_be_cancelled_and_called_again(autojump_clock: trio.te
         await trio.sleep(2)
         await served.peer.send(frame(TEXT, b"slow")[7:])
         assert await served.peer.frame() == (0x81, b"slow")
-
-
-async def test_metrics_get_the_bytes_still_held() -> None:
-    metrics = Metrics()
-    async with serving(echo, metrics=metrics) as served:
-        await served.peer.send(close())
-        assert await served.peer.close_code() == 1005
-        await served.ended()
-    assert b"csgate_receive_buffer_bytes 0.0" in metrics.render()
 
 
 # --- bounds ---

@@ -121,7 +121,6 @@ async def serving(
     budget: ReceiveBudget | None = None,
     initial: bytes = b"",
     subprotocol: str | None = None,
-    metrics: Any = None,
     **changes: Any,
 ) -> Any:
     """Serves ``app`` on one end of ``streams`` (memory by default), with the head of the answer read away."""
@@ -139,7 +138,6 @@ async def serving(
                     settings=replace(SETTINGS, **changes),
                     budget=budget or ReceiveBudget(64 * 2**20),
                     initial=initial,
-                    metrics=metrics,
                     peer="198.51.100.7",
                 )
         except Exception as error:

@@ -68,7 +68,6 @@ class ChatDoor:
                 settings=services.settings,
                 budget=services.budget,
                 initial=upgrade.initial,
-                metrics=services.telemetry.metrics,
             )
         finally:
             # Not before: the drain waits for what is still to be sent.

@@ -15,7 +15,7 @@ from csgate.errors import (
     Overloaded,
     Unauthorized,
 )
-from csgate.events import ErrorEvent, Event, Principal
+from csgate.events import ErrorEvent, Event, Principal, ProgressEvent
 from csgate.gateway.chat import Chat, ChatServices
 from csgate.gateway.expiry import Watch
 from csgate.gateway.listener import Upgrade
@@ -62,7 +62,8 @@ class ChatV1(Chat):
         if self._held is not None:
             self._held.append(event)
         else:
-            self.ws.send_text(encode(event))
+            # Progress is soon followed by something; it may share its system call.
+            self.ws.send_text(encode(event), more=isinstance(event, ProgressEvent))
 
     # --- what the expiry watch calls ---------------------------------------------------------------------------------
 

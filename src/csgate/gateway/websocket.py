@@ -16,7 +16,6 @@ from csgate.gateway.ws_heartbeat import Beat, Heartbeat
 from csgate.gateway.ws_outbound import Outbound
 from csgate.gateway.ws_settings import WebSocketSettings
 from csgate.gateway.ws_transport import Sendable, Transport, transport_of
-from csgate.telemetry import Metrics
 from csgate.wire import BinaryMessage, CloseInfo, Connection, ReceiveBudget, State, TextMessage, TooLargeMessage
 from csgate.wire.frame import Opcode, frame_header
 from csgate.wire.handshake import Handshake, accept_response
@@ -324,7 +323,6 @@ async def serve_websocket(
     settings: WebSocketSettings,
     budget: ReceiveBudget,
     initial: bytes = b"",
-    metrics: Metrics | None = None,
     peer: str = "",
 ) -> CloseInfo:
     """Accepts ``handshake`` on ``stream`` and runs ``app`` until it returns or the connection ends.
@@ -335,7 +333,6 @@ async def serve_websocket(
 
     Args:
         initial: bytes that came behind the request's head.
-        metrics: gets the bytes held by unfinished messages, whenever a connection ends.
 
     Raises:
         ValueError: ``subprotocol`` was not offered.
@@ -369,8 +366,6 @@ async def serve_websocket(
         return CloseInfo(1006, "", by_peer=True)
     finally:
         info = ws._release() if ws is not None else CloseInfo(1006, "", by_peer=True)
-        if metrics is not None:
-            metrics.receive_bytes.set(budget.used)
         with trio.move_on_after(settings.close_s), contextlib.suppress(trio.BrokenResourceError):
             await stream.aclose()
     if failure is not None:
