@@ -9,7 +9,7 @@ ARGS ?=
 BUILD_INPUTS := pyproject.toml setup.py $(wildcard src/csgate/_fast/*.pyx src/csgate/_fast/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve chat test coverage lint format models config-docs clean \
+.PHONY: help lock serve chat test coverage lint format models config-docs clean \
 	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle asan
 
 help: ## list these targets
@@ -51,6 +51,9 @@ models: $(VENV)/.installed-cpu ## list the models, check their hashes, load and 
 	@$(BIN)/csgate models list
 	@$(BIN)/csgate models check
 
+lock: $(VENV)/.installed-dev ## write requirements-dev.lock from what is installed (after: make lock PINNED= in a new VENV)
+	@{ echo "# What the tests last passed with. Used by make test and make lint; made by make lock."; $(BIN)/python -m pip freeze --exclude-editable | grep -v "^#"; } > requirements-dev.lock
+
 config-docs: $(VENV)/.installed-cpu ## write docs/configuration.md anew from the settings
 	@$(BIN)/csgate config --reference > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
@@ -87,10 +90,11 @@ $(VENV)/.created:
 # One editable install whatever the extras, so that serving, testing and benchmarking share it.
 $(VENV)/.installed-cpu: EXTRAS := cpu
 $(VENV)/.installed-dev: EXTRAS := cpu,dev
+$(VENV)/.installed-dev: PINNED := -c requirements-dev.lock
 $(VENV)/.installed-bench: EXTRAS := cpu,bench
 $(VENV)/.installed-cpu $(VENV)/.installed-dev $(VENV)/.installed-bench: $(VENV)/.created $(BUILD_INPUTS)
 	@command -v $${CC:-cc} >/dev/null || echo "make: no C compiler, so the slower pure-Python core will be used; apt install gcc libc6-dev mends that"
 	@echo "make: installing csgate[$(EXTRAS)] into $(VENV)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]' || { echo "make: the installation failed; see above. A package index must be reachable (pip config list shows which)." >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PINNED) -e '.[$(EXTRAS)]' || { echo "make: the installation failed; see above. A package index must be reachable (pip config list shows which)." >&2; exit 1; }
 	@$(BIN)/python -c 'from csgate import _fast; print(f"make: native core: {_fast.IMPLEMENTATION}, SIMD {_fast.SIMD}")'
 	@touch $@ $(VENV)/.installed-cpu

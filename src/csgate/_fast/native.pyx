@@ -95,9 +95,10 @@ cdef extern from "kernels/arrow.h" nogil:
         csgate_arrow_array **children
 
 
-# Below this many bytes a kernel is done sooner than the GIL is dropped and taken back under contention.
+# Below this a kernel is done sooner (a few microseconds) than the GIL is dropped and, under contention, won back.
 cdef enum:
-    GIL_FREE_BYTES = 32768
+    GIL_FREE_BYTES = 131072
+    GIL_FREE_PIXELS = 65536
     MAX_SIDE = 1 << 20
 
 _LEVELS = {"scalar": CSGATE_SCALAR, "ssse3": CSGATE_SSSE3, "avx2": CSGATE_AVX2, "avx512": CSGATE_AVX512,
@@ -313,9 +314,13 @@ cdef int prepare_row(csgate_picture *picture) except -1:
     cdef void *scratch = PyMem_RawMalloc(size + 64)
     if scratch is NULL:
         raise MemoryError
-    with nogil:
-        csgate_prepare(level, picture, <void *>((<uintptr_t>scratch + 63) & ~<uintptr_t>63))
-        PyMem_RawFree(scratch)
+    cdef void *aligned = <void *>((<uintptr_t>scratch + 63) & ~<uintptr_t>63)
+    if <uint64_t>picture.width * picture.height >= GIL_FREE_PIXELS:
+        with nogil:
+            csgate_prepare(level, picture, aligned)
+    else:
+        csgate_prepare(level, picture, aligned)
+    PyMem_RawFree(scratch)
     return 0
 
 
