@@ -211,23 +211,30 @@ class Batcher(Generic[P, R]):
     def _work(self, lane: Lane[P, R]) -> None:
         park = threading.Lock()
         park.acquire()
+        done: list[Item[P, R]] = []
         while True:
             with self._lock:
-                if self._closing:
-                    return
-                decision = self._schedule.take(self._now())
-                if not decision.batch:
-                    self._parked.append(park)
+                if done:
+                    self._schedule.release(len(done), sum(item.prepare_s for item in done))
+                closing = self._closing
+                if not closing:
+                    decision = self._schedule.take(self._now())
+                    if not decision.batch:
+                        self._parked.append(park)
+            if done:
+                # Only now: whoever gets his result may submit again at once, and should find this worker, its caches
+                # warm, rather than wake another one.
+                self._post(done)
+                done = []
+            if closing or (self._closing and not decision.batch):
+                return
             for item in decision.expired:
                 item.error = TurnTimeout(f"the deadline passed in the queue of {self.name}")
             if decision.expired:
                 self._post(decision.expired)
             if decision.batch:
                 self._process(lane, decision.batch)
-                prepare_s = sum(item.prepare_s for item in decision.batch)
-                with self._lock:
-                    self._schedule.release(len(decision.batch), prepare_s)
-                self._post(decision.batch)
+                done = decision.batch
             elif decision.wait_until is None:
                 park.acquire()
             else:
