@@ -3,7 +3,7 @@
 import h11
 import pytest
 
-from csgate.wire import Handshake, HandshakeRefused, accept_response, read_handshake, refuse_response
+from csgate.wire import Handshake, HandshakeRefused, accept_response, read_handshake
 
 GOOD = [
     (b"Host", b"shop.example"),
@@ -135,20 +135,6 @@ def test_accepted_with_a_subprotocol() -> None:
     assert dict(response.headers)[b"sec-websocket-protocol"] == b"csgate.v1"
     with pytest.raises(ValueError, match="not offered"):
         accept_response(handshake, "b")
-
-
-def test_refuse_response_is_whole() -> None:
-    response, body = parse(refuse_response(426, "Nur Version 13 – bitte.", ((b"sec-websocket-version", b"13"),)))
-    headers = dict(response.headers)
-    assert response.status_code == 426
-    assert body.decode() == "Nur Version 13 – bitte."
-    assert headers[b"sec-websocket-version"] == b"13"
-    assert headers[b"connection"] == b"close"
-
-
-def test_refuse_response_keeps_a_connection_header_of_its_own() -> None:
-    response, _ = parse(refuse_response(426, "x", ((b"connection", b"upgrade"),)))
-    assert [value for name, value in response.headers if name == b"connection"] == [b"upgrade"]
 
 
 def test_handshakes_compare_by_value() -> None:

@@ -4,7 +4,7 @@ from csgate.wire.budget import ReceiveBudget
 from csgate.wire.closing import CloseInfo
 from csgate.wire.connection import Connection, State
 from csgate.wire.decoder import Decoder
-from csgate.wire.handshake import Handshake, HandshakeRefused, accept_response, read_handshake, refuse_response
+from csgate.wire.handshake import Handshake, HandshakeRefused, accept_response, read_handshake
 from csgate.wire.message import BinaryMessage, CloseFrame, PingFrame, PongFrame, TextMessage, TooLargeMessage, WireEvent
 from csgate.wire.violation import (
     BudgetExceeded,
@@ -36,5 +36,4 @@ __all__ = [
     "WireViolation",
     "accept_response",
     "read_handshake",
-    "refuse_response",
 ]

@@ -118,21 +118,6 @@ def accept_response(handshake: Handshake, subprotocol: str | None = None) -> byt
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def refuse_response(status: int, reason: str, headers: Headers = ()) -> bytes:
-    """A whole answer that refuses, with ``reason`` as plain text, after which the connection is to be closed."""
-    body = reason.encode()
-    fields = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        *headers,
-    ]
-    if all(name != b"connection" for name, _ in headers):
-        fields.append((b"connection", b"close"))
-    head = f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}\r\n".encode()
-    return head + b"".join(name + b": " + value + b"\r\n" for name, value in fields) + b"\r\n" + body
-
-
 def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value.strip() for key, value in headers if key == name]
 
