@@ -22,7 +22,7 @@ BATCH_OVERHEAD_S: Final = 0.000_1
 RETURN_S: Final = 0.000_05
 """From a run's end until its callers can have submitted again. The device idles so long if no batch was kept back."""
 
-GOOD_ENOUGH: Final = 0.99
+GOOD_ENOUGH: Final = 0.985
 """Share of the best bucket's items a second at which a smaller one is taken: the items in it wait less."""
 
 GOOD_ENOUGH_PREPARED: Final = 0.95
