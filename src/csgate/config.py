@@ -166,6 +166,45 @@ class DialogSettings(Section):
     language: Literal["en", "zh"] = Field("en", description="language where a message does not show one")
 
 
+class GenerationSettings(Section):
+    """Who writes answers that are not canned. One line switches: `generator`."""
+
+    generator: str = Field(
+        "canned",
+        description="`canned`: the pack's own replies; `shop`: the small model that csgate ships; a folder with a model "
+        "in onnxruntime-genai's format; or the base URL of an OpenAI-compatible server, such as `https://host/v1`",
+    )
+    fallback: str = Field(
+        "canned", description="who answers when a remote generator cannot: `canned`, `shop` or a model's folder"
+    )
+    model: str = Field("", description="the model to ask a remote server for")
+    api_key: SecretStr | None = Field(None, description="API key of the remote server; better in the environment")
+    api_key_file: Path | None = Field(None, description="file that holds the API key")
+    temperature: float = Field(0.3, ge=0, le=2, description="0: always the likeliest word; 1: as the model was trained")
+    top_p: float = Field(0.9, gt=0, le=1, description="share of the likeliest words that is chosen from")
+    max_tokens: PositiveInt = Field(96, description="longest answer, in tokens")
+    seed: int | None = Field(None, description="makes answers repeatable")
+    stop: tuple[str, ...] = Field((), max_length=4, description="strings that end an answer")
+    prompt_tokens: PositiveInt = Field(1024, description="longest prompt; the oldest turns are left out first")
+    history_turns: int = Field(6, ge=0, description="earlier messages and replies that go into the prompt")
+    max_batch: PositiveInt = Field(8, description="conversations that a local model answers at once on the CPU")
+    max_batch_cuda: PositiveInt = Field(64, description="the same on CUDA")
+    queue_items: PositiveInt = Field(256, description="requests that may wait; above: `overloaded`")
+    concurrency: PositiveInt = Field(32, description="requests to the remote server at once")
+    connect_seconds: PositiveFloat = Field(3.0, description="time to reach the remote server")
+    first_token_seconds: PositiveFloat = Field(10.0, description="time for its first piece of text")
+    total_seconds: PositiveFloat = Field(25.0, description="time for one answer, retries included")
+    retries: int = Field(2, ge=0, le=10, description="further tries after 429, 5xx or no connection")
+    breaker_failures: PositiveInt = Field(5, description="failures in a row after which the server is left alone …")
+    breaker_seconds: PositiveFloat = Field(15.0, description="… for so long")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("api_key and api_key_file are two places for one key; give one")
+        return self
+
+
 class LogSettings(Section):
     """What csgate writes to standard error."""
 
@@ -182,6 +221,7 @@ class Config(Section):
     session: SessionSettings = SessionSettings()
     inference: InferenceSettings = InferenceSettings()
     dialog: DialogSettings = DialogSettings()
+    generation: GenerationSettings = GenerationSettings()
     log: LogSettings = LogSettings()
 
 

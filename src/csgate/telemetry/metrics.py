@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from csgate.telemetry.histogram import QuickHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_RATES = (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -52,6 +53,25 @@ class Metrics:
         self.cache_misses = Counter(
             "csgate_inference_cache_misses", "Results that had to be computed", ["model"], registry=r
         )
+        # Generation, by model
+        self.first_token = Histogram(
+            "csgate_generation_first_token_seconds",
+            "From request to first token",
+            ["model"],
+            buckets=_SECONDS,
+            registry=r,
+        )
+        self.tokens_per_second = Histogram(
+            "csgate_generation_tokens_per_second",
+            "Tokens a second of one answer, after its first",
+            ["model"],
+            buckets=_RATES,
+            registry=r,
+        )
+        self.generated_tokens = Counter("csgate_generation_tokens", "Tokens generated", ["model"], registry=r)
+        self.generations = Counter("csgate_generations", "Generations by outcome", ["model", "outcome"], registry=r)
+        self.generating = Gauge("csgate_generation_running", "Answers being generated", ["model"], registry=r)
+        self.generation_waiting = Gauge("csgate_generation_waiting", "Requests that wait", ["model"], registry=r)
         self.model_info = Gauge(
             "csgate_model_info", "1 for each model in use", ["model", "version", "provider", "precision"], registry=r
         )
