@@ -8,6 +8,7 @@ from csgate.dialog.decide import decide
 from csgate.dialog.engine import Engine
 from csgate.dialog.pack import Pack
 from csgate.dialog.understand import understand
+from csgate.dialog.writing import Writer
 from csgate.events import Draft
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry
@@ -16,8 +17,12 @@ from csgate.telemetry import Telemetry
 class Dialog:
     """Answers turns from one pack. Holds no state of conversations: everything it knows is in the turn."""
 
-    def __init__(self, pack: Pack, engine: Engine, settings: DialogSettings, telemetry: Telemetry) -> None:
+    def __init__(
+        self, pack: Pack, engine: Engine, settings: DialogSettings, telemetry: Telemetry, writer: Writer | None = None
+    ) -> None:
+        """``writer`` puts answers into a generator's words; without one the pack's own are sent."""
         self.pack = pack
+        self._writer = writer
         self._engine = engine
         self._default = settings.language
         self._log = telemetry.log
@@ -39,9 +44,12 @@ class Dialog:
         turn.progress("answering")
         decision = decide(understanding, self.pack)
         draft = compose(decision, understanding, self.pack, (trio.current_time() - began) * 1e3)
+        if self._writer is not None:
+            draft = await self._writer.rewrite(decision, understanding, draft, turn)
         self._log.debug(
             "decided",
             decision=type(decision).__name__,
+            source=draft.source,
             intent=draft.intent.name if draft.intent is not None else None,
             confidence=draft.intent.confidence if draft.intent is not None else None,
             language=understanding.language,

@@ -49,13 +49,14 @@ class Escalation(_Shape):
 
 
 class PackFile(_Shape):
-    """pack.toml."""
+    """pack.toml. ``system``: what a generator is told first, by language."""
 
     name: Name
     title: Line
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     thresholds: Thresholds = Thresholds()
     escalation: Escalation
+    system: dict[Language, Text] = {}
 
 
 class IntentWords(_Shape):

@@ -103,6 +103,7 @@ class Pack:
     slots: Mapping[SlotName, PackSlot]
     pictures: Mapping[str, PackPicture]
     phrases: Mapping[str, PackPhrase]
+    system: Mapping[Language, str]
     said: Mapping[str, str] = field(repr=False)
     person_phrases: Mapping[Language, tuple[str, ...]] = field(repr=False)
     groups: Mapping[str, tuple[str, ...]] = field(repr=False)
@@ -217,6 +218,7 @@ class _Loader:
             slots=slots,
             pictures=pictures,
             phrases=phrases,
+            system=self.head.system,
             said=self.said(intents),
             person_phrases={
                 # Chinese has no spaces between words.

@@ -1,0 +1,202 @@
+"""Answers in a generator's words, and the pack's own where that fails."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import trio
+from tests.dialog.test_answer import SHOP, STICKER, FakeEngine, turn
+from trio.testing import MockClock
+
+from csgate.config import DialogSettings, GenerationSettings
+from csgate.dialog import Dialog
+from csgate.dialog.writing import RESERVE_S, Writer
+from csgate.errors import CsgateError, EngineUnavailable, Overloaded, TurnTimeout
+from csgate.events import Draft, Tag
+from csgate.inference.generation import FinishReason, Generated, GenerationRequest, GeneratorInfo
+from csgate.telemetry import Telemetry, open_logger
+
+CHAT = GeneratorInfo("llama", "local", "chat", "CPU", 1024)
+SMALL = GeneratorInfo("shop-generator", "local", "shop", "CPU", 128)
+
+
+class Scripted:
+    """A generator that says ``pieces``, a second apart, then fails or ends as told."""
+
+    def __init__(
+        self,
+        pieces: Sequence[str],
+        *,
+        info: GeneratorInfo = CHAT,
+        finish: FinishReason = "stop",
+        error: CsgateError | None = None,
+    ) -> None:
+        self.info = info
+        self.pieces = pieces
+        self.finish = finish
+        self.error = error
+        self.requests: list[GenerationRequest] = []
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    async def generate(self, request: GenerationRequest, on_text: Callable[[str], None]) -> Generated:
+        self.requests.append(request)
+        began = trio.current_time()
+        for piece in self.pieces:
+            with trio.move_on_at(request.deadline) as scope:
+                await trio.sleep(1.0)
+            if scope.cancelled_caught:
+                raise TurnTimeout("slow")
+            on_text(piece)
+        if self.error is not None:
+            raise self.error
+        return Generated("".join(self.pieces), self.finish, self.info.name, 9, 3, 1.0, trio.current_time() - began)
+
+
+class Scene:
+    """One dialog with a generator, what it streamed, and its log."""
+
+    def __init__(self, generator: Scripted, engine: FakeEngine | None = None, **settings: Any) -> None:
+        self.generator = generator
+        self.deltas: list[str] = []
+        self.log = io.StringIO()
+        telemetry = Telemetry(log=open_logger("debug", stream=self.log))
+        writer = Writer(generator, SHOP, GenerationSettings(**settings), telemetry)
+        self.dialog = Dialog(SHOP, engine or FakeEngine(), DialogSettings(), telemetry, writer)
+
+    async def answer(self, *args: Any, **more: Any) -> Draft:
+        return await self.dialog.answer(turn(*args, on_delta=self.deltas.append, **more))
+
+    def logged(self, event: str) -> dict[str, Any]:
+        for line in self.log.getvalue().splitlines():
+            entry: dict[str, Any] = json.loads(line)
+            if entry["event"] == event:
+                return entry
+        raise AssertionError(f"{event} not in {self.log.getvalue()}")
+
+
+async def test_the_answer_streams_and_is_the_generators(autojump_clock: MockClock) -> None:
+    scene = Scene(Scripted(["Please open ", "the tracking link."]), temperature=0.7, seed=5, stop=("X",))
+    draft = await scene.answer()
+    assert scene.deltas == ["Please open ", "the tracking link."]
+    assert draft.text == "Please open the tracking link."
+    assert draft.source == "generated"
+    assert draft.intent is not None
+    assert draft.intent.name == "track_order"
+    assert draft.analysis.startswith("I read your message")
+    assert draft.quick_replies
+    assert draft.timing["generate"] == draft.timing["total"] == 2000
+    assert draft.timing["first_token"] == 1000
+    (request,) = scene.generator.requests
+    assert request.principal == ("acme", "anna")
+    assert request.priority == 2
+    assert request.deadline == 25.0
+    assert (request.sampling.temperature, request.sampling.seed, request.sampling.stop) == (0.7, 5, ("X",))
+    assert "12345" in request.utterances[0].text
+
+
+async def test_a_small_model_is_filled_in(autojump_clock: MockClock) -> None:
+    scene = Scene(Scripted(["Order **{order_", "number}** is ", "best found there."], info=SMALL))
+    draft = await scene.answer()
+    assert draft.text == "Order **12345** is best found there."
+    assert "".join(scene.deltas) == draft.text
+
+
+@pytest.mark.parametrize(
+    ("pieces", "finish"),
+    [
+        (["Your {amount} comes."], "stop"),
+        (["Your {order_number"], "stop"),
+        (["It never ends"], "length"),
+        (["It has no end"], "stop"),
+        (["好的，请查看物流。"], "stop"),
+        (["  "], "stop"),
+        ([], "stop"),
+    ],
+)
+async def test_what_a_small_model_got_wrong_is_not_sent(
+    pieces: list[str], finish: FinishReason, autojump_clock: MockClock
+) -> None:
+    scene = Scene(Scripted(pieces, info=SMALL, finish=finish))
+    draft = await scene.answer()
+    assert draft.source == "canned"
+    assert "**12345**" in draft.text
+    assert not any("{" in delta for delta in scene.deltas)
+    assert scene.logged("generation_unusable")["finish"] == finish
+
+
+@pytest.mark.parametrize(
+    "error", [EngineUnavailable("it broke"), Overloaded("full", retry_after=1.0), TurnTimeout("slow")]
+)
+@pytest.mark.parametrize("pieces", [[], ["Half an ans"]])
+async def test_when_the_generator_fails_the_pack_answers(
+    error: CsgateError, pieces: list[str], autojump_clock: MockClock
+) -> None:
+    scene = Scene(Scripted(pieces, error=error))
+    draft = await scene.answer()
+    assert draft.source == "canned"
+    assert "**12345**" in draft.text
+    assert scene.logged("generation_failed")["code"] == error.code
+
+
+async def test_the_pack_answers_within_the_turns_deadline(autojump_clock: MockClock) -> None:
+    scene = Scene(Scripted(["word "] * 100), total_seconds=300.0)
+    draft = await scene.answer()
+    assert draft.source == "canned"
+    assert trio.current_time() == pytest.approx(30.0 - RESERVE_S)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One sentence. Another one that is cut in the mid", "One sentence."),
+        ("您好。这是被截断的一句", "您好。"),
+        ("a. " + "b" * 40, "a. " + "b" * 40 + "…"),
+        ("no end", "no end…"),
+    ],
+)
+async def test_an_answer_that_ran_into_its_limit_ends_at_a_sentence(
+    text: str, expected: str, autojump_clock: MockClock
+) -> None:
+    draft = await Scene(Scripted([text], finish="length")).answer()
+    assert draft.text == expected
+
+
+async def test_html_and_pictures_of_a_model_are_taken_apart(autojump_clock: MockClock) -> None:
+    draft = await Scene(Scripted(["<img src=x> ![a](http://b/c)"])).answer()
+    assert draft.text == "&lt;img src=x> !\\[a](http://b/c)"
+
+
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [
+        (FakeEngine(), "where is my order"),  # asks for its number
+        (FakeEngine([("track_order", 0.4), ("review", 0.35)]), "hm order review"),
+        (FakeEngine([("contact_human_agent", 0.9)]), "I want a person"),
+    ],
+)
+async def test_questions_and_hand_overs_stay_the_packs(
+    engine: FakeEngine, text: str, autojump_clock: MockClock
+) -> None:
+    scene = Scene(Scripted(["Never said."]), engine)
+    draft = await scene.answer(text)
+    assert draft.source in ("ask", "clarify", "hand_over")
+    assert scene.generator.requests == []
+    assert scene.deltas == []
+
+
+@pytest.mark.parametrize(("info", "source"), [(CHAT, "generated"), (SMALL, "picture")])
+async def test_a_picture_without_words(info: GeneratorInfo, source: str, autojump_clock: MockClock) -> None:
+    scene = Scene(Scripted(["A parcel, I see."], info=info), FakeEngine(tags=[Tag("package", "package", 0.6)]))
+    assert (await scene.answer("", STICKER)).source == source
+
+
+async def test_a_stopped_turn_stops_the_generator(autojump_clock: MockClock) -> None:
+    scene = Scene(Scripted(["word "] * 20))
+    with trio.move_on_after(2.5) as scope:
+        await scene.answer()
+    assert scope.cancelled_caught
+    assert scene.deltas == ["word ", "word "]
