@@ -41,7 +41,7 @@ HOMES: dict[str, set[str]] = {
     "jwt": {"auth"},
     "trio_websocket": {"client"},
     "h11": {"wire", "gateway"},
-    "httpx": {"auth", "client"},
+    "httpx": {"auth", "client", "inference"},
     "structlog": {"telemetry", "gateway", "session"},
     "prometheus_client": {"telemetry"},
     "xxhash": {"session"},

@@ -171,8 +171,8 @@ class GenerationSettings(Section):
 
     generator: str = Field(
         "canned",
-        description="`canned`: the pack's own replies; `shop`: the small model that csgate ships; a folder with a model "
-        "in onnxruntime-genai's format; or the base URL of an OpenAI-compatible server, such as `https://host/v1`",
+        description="`canned`: the pack's own replies; `shop`: the small model that csgate ships; a folder with a "
+        "model in onnxruntime-genai's format; or the base URL of an OpenAI-compatible server, such as `https://host/v1`",
     )
     fallback: str = Field(
         "canned", description="who answers when a remote generator cannot: `canned`, `shop` or a model's folder"
@@ -180,6 +180,11 @@ class GenerationSettings(Section):
     model: str = Field("", description="the model to ask a remote server for")
     api_key: SecretStr | None = Field(None, description="API key of the remote server; better in the environment")
     api_key_file: Path | None = Field(None, description="file that holds the API key")
+    ca_file: Path | None = Field(None, description="PEM file with certificate authorities to trust beside the usual")
+    proxy: SecretStr | None = Field(
+        None, description="URL of a proxy to reach the remote server by; those of the environment are not used"
+    )
+    pictures: bool = Field(False, description="show the remote model the customers' pictures; it must take them")
     temperature: float = Field(0.3, ge=0, le=2, description="0: always the likeliest word; 1: as the model was trained")
     top_p: float = Field(0.9, gt=0, le=1, description="share of the likeliest words that is chosen from")
     max_tokens: PositiveInt = Field(96, description="longest answer, in tokens")
@@ -192,7 +197,8 @@ class GenerationSettings(Section):
     queue_items: PositiveInt = Field(256, description="requests that may wait; above: `overloaded`")
     concurrency: PositiveInt = Field(32, description="requests to the remote server at once")
     connect_seconds: PositiveFloat = Field(3.0, description="time to reach the remote server")
-    first_token_seconds: PositiveFloat = Field(10.0, description="time for its first piece of text")
+    first_token_seconds: PositiveFloat = Field(10.0, description="time for its first piece of text …")
+    silence_seconds: PositiveFloat = Field(10.0, description="… and between two of them")
     total_seconds: PositiveFloat = Field(25.0, description="time for one answer, retries included")
     retries: int = Field(2, ge=0, le=10, description="further tries after 429, 5xx or no connection")
     breaker_failures: PositiveInt = Field(5, description="failures in a row after which the server is left alone …")

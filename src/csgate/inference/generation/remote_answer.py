@@ -1,0 +1,154 @@
+"""A streamed chat completion, sans-IO: bytes of the response in, pieces of text out, then how it ended.
+
+Nothing of what a server says is believed further than it was checked: shapes, lengths and order. Types follow OpenAI's
+``chat.completion.chunk``; fields that other servers add are ignored.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from csgate.inference.generation.request import FinishReason
+from csgate.inference.generation.sse import EventParser, EventStreamError
+
+MAX_LINE_BYTES: Final = 64 * 1024
+STREAM_BYTES_PER_TOKEN: Final = 2048
+"""Servers wrap each token in some 200 to 400 bytes of JSON, and some send several fields of their own."""
+TEXT_BYTES_PER_TOKEN: Final = 64
+"""The longest tokens of common vocabularies are runs of spaces; words are far below."""
+SPARE_BYTES: Final = 64 * 1024
+MAX_TOKEN_COUNT: Final = 10_000_000
+DONE: Final = "[DONE]"
+
+_LENGTH_REASONS: Final = frozenset({"length", "max_tokens"})
+_BROKEN_REASONS: Final = frozenset({"content_filter", "tool_calls", "function_call", "error"})
+
+
+class UpstreamLie(Exception):
+    """The server's answer cannot be one. The message is for the log."""
+
+
+class UpstreamReport(Exception):
+    """The server says itself that there is no answer. The message is for the log.
+
+    ``blamed``: the fault is the server's. It is not where what the customer wrote can bring it about.
+    """
+
+    def __init__(self, detail: str, *, blamed: bool) -> None:
+        super().__init__(detail)
+        self.blamed = blamed
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    tool_calls: Any = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_CHUNK: Final = msgspec.json.Decoder(_Chunk)
+
+
+class AnswerReader:
+    """Reads one response. ``finish`` is None until the server says that the answer is over; ``done`` is its [DONE]."""
+
+    def __init__(self, max_tokens: int) -> None:
+        self._parser = EventParser(
+            max_line_bytes=MAX_LINE_BYTES, max_total_bytes=SPARE_BYTES + max_tokens * STREAM_BYTES_PER_TOKEN
+        )
+        self._text_left = SPARE_BYTES // 64 + max_tokens * TEXT_BYTES_PER_TOKEN
+        self.finish: FinishReason | None = None
+        self.done = False
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+
+    def feed(self, data: bytes) -> None:
+        """Stores bytes of the body; after [DONE] they are dropped."""
+        if not self.done:
+            self._parser.feed(data)
+
+    def next_text(self) -> str | None:
+        """The next piece of text (never empty), or None until more is fed.
+
+        Raises:
+            UpstreamLie: this is no stream of chat completion chunks, or longer than it may be.
+            UpstreamReport: the server reports an error, or ended for a reason that leaves the answer useless.
+        """
+        while not self.done:
+            try:
+                event = self._parser.next_event()
+            except EventStreamError as error:
+                raise UpstreamLie(str(error)) from None
+            if event is None:
+                return None
+            if event.data.strip() == DONE:
+                self.done = True
+                # Some servers never name a reason; that they came to their end says as much.
+                self.finish = self.finish or "stop"
+            elif event.data and (text := self._take(event.data)):
+                return text
+        return None
+
+    def _take(self, data: str) -> str | None:
+        try:
+            chunk = _CHUNK.decode(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise UpstreamLie(f"an event is not a chunk of a chat completion: {error}") from None
+        if chunk.error is not None:
+            raise UpstreamReport(f"the server reports an error{describe_error(chunk.error)}", blamed=True)
+        if chunk.usage is not None:
+            self.prompt_tokens = _count(chunk.usage, "prompt_tokens")
+            self.completion_tokens = _count(chunk.usage, "completion_tokens")
+        if chunk.choices is None:
+            raise UpstreamLie("a chunk without choices")
+        pieces = [text for choice in chunk.choices if choice.index == 0 and (text := self._choose(choice))]
+        return "".join(pieces) or None
+
+    def _choose(self, choice: _Choice) -> str | None:
+        delta = choice.delta or _Delta()
+        if delta.tool_calls:
+            raise UpstreamReport("the model called a tool, and was given none", blamed=False)
+        text = delta.content
+        if text:
+            if self.finish is not None:
+                raise UpstreamLie("text after the end")
+            self._text_left -= len(text.encode())
+            if self._text_left < 0:
+                raise UpstreamLie("more text than max_tokens can be")
+        if choice.finish_reason:
+            if choice.finish_reason in _BROKEN_REASONS:
+                raise UpstreamReport(f"the answer ended by {choice.finish_reason}", blamed=False)
+            self.finish = "length" if choice.finish_reason in _LENGTH_REASONS else "stop"
+        return text
+
+
+def describe_error(error: Any) -> str:
+    """`` (type t, code c)`` of an error object, where these are plain identifiers.
+
+    Its ``message`` stays out: servers repeat the request in it, and so what a customer wrote, or the key.
+    """
+    if not isinstance(error, dict):
+        return ""
+    named = [(name, error.get(name)) for name in ("type", "code", "param")]
+    told = ", ".join(f"{name} {value}" for name, value in named if _is_identifier(value))
+    return f" ({told})" if told else ""
+
+
+def _is_identifier(value: object) -> bool:
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return 0 < len(text) <= 48 and text.isascii() and text.replace("_", "").replace("-", "").replace(".", "").isalnum()
+
+
+def _count(usage: object, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKEN_COUNT else 0
