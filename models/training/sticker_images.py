@@ -90,32 +90,40 @@ def _backgrounds(count: int, px: int, generator: torch.Generator) -> torch.Tenso
     dark = (kind >= 0.45) & (kind < 0.6)
     flat[dark] *= 0.2
     result = flat.expand(count, 3, px, px).clone()
-    gradient = (kind >= 0.7) & (kind < 0.8)
-    noise = kind >= 0.8
-    corners = rand(int(gradient.sum()), 3, 2, 2)
+    gradient = torch.nonzero((kind >= 0.7) & (kind < 0.8))[:, 0]
+    noise = torch.nonzero(kind >= 0.8)[:, 0]
+    corners = rand(len(gradient), 3, 2, 2)
     result[gradient] = F.interpolate(corners, size=(px, px), mode="bilinear", align_corners=True)
-    for cells, weight in ((5, 0.6), (16, 0.3), (px, 0.1)):
-        layer = F.interpolate(rand(int(noise.sum()), 3, cells, cells), size=(px, px), mode="bilinear")
-        result[noise] = result[noise] * (1 - weight) + layer * weight
+    layers = torch.zeros(len(noise), 3, px, px)
+    # The first layer's weight varies, and with it how restless the picture is.
+    coarse = 0.3 + 0.6 * rand(len(noise), 1, 1, 1)
+    for cells, weight in ((5, coarse), (16, (1 - coarse) * 0.7), (px, (1 - coarse) * 0.3)):
+        layers += F.interpolate(rand(len(noise), 3, cells, cells), size=(px, px), mode="bilinear") * weight
+    result[noise] = layers
     return result
 
 
-def _outline(premultiplied: torch.Tensor, chosen: torch.Tensor, dark: torch.Tensor) -> torch.Tensor:
-    """Draw a border of two or three pixels, dark or white, around what is opaque, as die-cut stickers have it."""
+def _outline(premultiplied: torch.Tensor, dark: torch.Tensor, width: int) -> torch.Tensor:
+    """Draw a border of `width` pixels, dark or white, around what is opaque, as die-cut stickers have it."""
     alpha = premultiplied[:, 3:]
-    grown = F.max_pool2d(alpha, 5, stride=1, padding=2)
-    border = (grown - alpha).clamp(0, 1) * chosen[:, None, None, None]
+    grown = F.max_pool2d(alpha, 2 * width + 1, stride=1, padding=width)
+    border = (grown - alpha).clamp(0, 1)
     shade = torch.where(dark, 0.05, 1.0)[:, None, None, None]
     return torch.cat([premultiplied[:, :3] + border * shade, alpha + border], dim=1)
 
 
 def _draw_inner_edges(colour: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
     """Darken where the colour changes abruptly: the same drawing as one with pen lines."""
-    grey = colour.mean(1, keepdim=True)
-    low = -F.max_pool2d(-grey, 3, stride=1, padding=1)
-    high = F.max_pool2d(grey, 3, stride=1, padding=1)
-    edge = ((high - low) * 2.5 - 0.25).clamp(0, 1)
+    high = F.max_pool2d(colour, 3, stride=1, padding=1)
+    low = -F.max_pool2d(-colour, 3, stride=1, padding=1)
+    edge = ((high - low).amax(1, keepdim=True) * 2.5 - 0.25).clamp(0, 1)
     return colour * (1 - edge * strength[:, None, None, None])
+
+
+def _flatten(colour: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    """Leave few levels of each colour: shading becomes areas of one colour."""
+    levels = levels[:, None, None, None]
+    return torch.round(F.avg_pool2d(colour, 3, stride=1, padding=1) * levels) / levels
 
 
 def _dct_basis() -> torch.Tensor:
@@ -156,28 +164,15 @@ def _recolour(colour: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (middle + (colour - middle) * around_one(0.3, count, 1, 1, 1)).clamp(0, 1)
 
 
-def spoil(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Compose a training batch from artwork.
-
-    Args:
-        pictures: uint8[N, 4, 64, 64], RGBA.
-        generator: the only source of chance.
-
-    Returns:
-        float32[N, 3, 48, 48] in -1..1.
-    """
-    count = pictures.shape[0]
+def _moves(count: int, px: int, generator: torch.Generator) -> torch.Tensor:
+    """Sampling grids float32[count, px, px, 2]: turned, scaled, stretched, shifted, and bent a little."""
 
     def rand(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator)
 
-    rgba = pictures.float() / 255
-    colour = _draw_inner_edges(rgba[:, :3], (rand(count) < 0.35) * rand(count))
-    flat = torch.cat([_recolour(colour, generator) * rgba[:, 3:], rgba[:, 3:]], dim=1)
-    flat = _outline(flat, rand(count) < 0.35, rand(count) < 0.6)
     angle = (rand(count) * 2 - 1) * 0.3 * (rand(count) < 0.7)
     zoom = torch.exp(rand(count) * 0.7 - 0.12)
-    stretch = torch.exp((rand(count) * 2 - 1) * 0.12)
+    stretch = torch.exp((rand(count) * 2 - 1) * 0.15)
     shift = (rand(count, 2) * 2 - 1) * 0.18
     cosine, sine = torch.cos(angle), torch.sin(angle)
     matrix = torch.stack(
@@ -187,17 +182,53 @@ def spoil(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         ],
         1,
     )
-    grid = F.affine_grid(matrix, [count, 4, INPUT_PX, INPUT_PX], align_corners=False)
-    moved = F.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    alpha = moved[:, 3:].clamp(0, 1)
-    composed = moved[:, :3] + (1 - alpha) * _backgrounds(count, INPUT_PX, generator)
-    blurred = F.interpolate(F.avg_pool2d(composed, 2), size=(INPUT_PX, INPUT_PX), mode="bilinear")
-    composed = torch.where((rand(count) < 0.15)[:, None, None, None], blurred, composed)
-    chosen = rand(count) < 0.25
-    if bool(chosen.any()):
-        composed[chosen] = _compress(composed[chosen], 0.01 + 0.05 * rand(int(chosen.sum())))
-    composed = composed + torch.randn(composed.shape, generator=generator) * 0.03 * rand(count)[:, None, None, None]
-    return composed.clamp(0, 1) * 2 - 1
+    grid = F.affine_grid(matrix, [count, 4, px, px], align_corners=False)
+    bends = (rand(count, 2, 4, 4) * 2 - 1) * 0.16 * (rand(count) * (rand(count) < 0.6))[:, None, None, None]
+    return grid + F.interpolate(bends, size=(px, px), mode="bicubic").permute(0, 2, 3, 1)
+
+
+def spoil(pictures: torch.Tensor, generator: torch.Generator, px: int = INPUT_PX) -> torch.Tensor:
+    """Compose a training batch from artwork.
+
+    Args:
+        pictures: uint8[N, 4, 64, 64], RGBA.
+        generator: the only source of chance.
+        px: the side of the result, a multiple of 8.
+
+    Returns:
+        float32[N, 3, px, px] in -1..1.
+    """
+    count = pictures.shape[0]
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    def some(share: float) -> torch.Tensor:
+        return torch.nonzero(rand(count) < share)[:, 0]
+
+    rgba = pictures.float() / 255
+    flat = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)
+    grid = _moves(count, px, generator)
+    flat = F.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    alpha = flat[:, 3:]
+    colour = flat[:, :3] / alpha.clamp_min(1e-3)
+    rows = some(0.2)
+    colour[rows] = _flatten(colour[rows], 2 + torch.floor(rand(len(rows)) * 4))
+    rows = some(0.4)
+    colour[rows] = _draw_inner_edges(colour[rows], rand(len(rows)).sqrt())
+    moved = torch.cat([_recolour(colour, generator) * alpha, alpha], dim=1)
+    for width, share in ((1, 0.3), (2, 0.15)):
+        rows = some(share)
+        moved[rows] = _outline(moved[rows], rand(len(rows)) < 0.65, width)
+    composed = moved[:, :3] + (1 - moved[:, 3:].clamp(0, 1)) * _backgrounds(count, px, generator)
+    rows = some(0.15)
+    composed[rows] = F.interpolate(F.avg_pool2d(composed[rows], 2), size=(px, px), mode="bilinear")
+    rows = some(0.25)
+    composed[rows] = _compress(composed[rows], 0.01 + 0.05 * rand(len(rows)))
+    rows = some(0.4)
+    noise = torch.randn(len(rows), 3, px, px, generator=generator)
+    composed[rows] += noise * 0.04 * rand(len(rows))[:, None, None, None]
+    return composed.clamp_(0, 1) * 2 - 1
 
 
 def present(pictures: np.ndarray, background: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
