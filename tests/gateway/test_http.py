@@ -15,9 +15,13 @@ import trio
 from csgate.auth import Authenticator, open_authenticator
 from csgate.config import Config, load_config
 from csgate.errors import Overloaded
+from csgate.events import Draft
 from csgate.gateway.address import parse_networks
+from csgate.gateway.admission import Buckets
+from csgate.gateway.completions import Completions, Room
 from csgate.gateway.door import Door, Readiness
 from csgate.gateway.http import BODY_TIMEOUT_S, MAX_BODY_BYTES, build_app, build_operator_app
+from csgate.session import Turn
 from csgate.telemetry import Metrics, Telemetry, open_logger
 
 ENGINE = {"provider": "CPUExecutionProvider", "models": {"intent": "shop-intent 1"}}
@@ -37,6 +41,23 @@ class Site:
         self.requests: list[str] = []
         self.guest_wait: float | None = None
         self.request_wait: float | None = None
+
+        async def answer(turn: Turn) -> Draft:
+            return Draft(f"re: {turn.text}")
+
+        completions = Completions(
+            config=config,
+            auth=auth,
+            telemetry=self.telemetry,
+            answer=answer,
+            generator=None,
+            messages=Buckets(1.0, 10.0, lambda: self.now),
+            picture_bytes=Buckets(1e6, 1e7, lambda: self.now),
+            room=Room(10, 10**8),
+            draining=lambda: not self.ready.ready,
+            now=lambda: self.now,
+            started=int(NOW),
+        )
         door = Door(
             config=config,
             auth=auth,
@@ -46,6 +67,7 @@ class Site:
             allow_guest=self.allow_guest,
             allow_request=self.allow_request,
             now=lambda: self.now,
+            completions=completions,
         )
         self.app = build_operator_app(door) if operator else build_app(door)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(peer, 1234))

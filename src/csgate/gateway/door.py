@@ -7,6 +7,7 @@ from typing import Any
 from csgate.auth import Authenticator
 from csgate.config import Config
 from csgate.gateway.address import Network
+from csgate.gateway.completions import Completions
 from csgate.telemetry import Telemetry
 
 
@@ -31,3 +32,4 @@ class Door:
     allow_guest: Callable[[str], float | None]
     allow_request: Callable[[str], float | None]
     now: Callable[[], float]
+    completions: Completions

@@ -2,6 +2,7 @@
 
 Every error is JSON, ``{"code", "message", "ref"}``: a code of the chat protocol (or ``method_not_allowed``,
 ``upgrade_required``), a sentence safe to show in the language of ``Accept-Language``, and the id of the log line.
+At the addresses of OpenAI's API (``completions``) errors have its form.
 """
 
 import math
@@ -36,7 +37,10 @@ from csgate.errors import (
     TurnTimeout,
     Unauthorized,
 )
+from csgate.events import Language
 from csgate.gateway.address import client_address
+from csgate.gateway.completions import body_too_large
+from csgate.gateway.completions_wire import COMPLETIONS_PATH, error_body, speaks_openai, status_of
 from csgate.gateway.door import Door
 from csgate.gateway.page import load_page
 
@@ -90,6 +94,7 @@ def build_app(door: Door) -> Starlette:
             routes=[
                 Route("/guest", _guest_route(door), methods=["POST"]),
                 Route("/tickets", _tickets_route(door), methods=["POST"]),
+                *door.completions.routes(),
             ],
         ),
     ]
@@ -260,8 +265,10 @@ class _Edge:
 
     def _admit(self, request: Request) -> None:
         announced = request.headers.get("content-length", "0")
-        if announced.isascii() and announced.isdigit() and int(announced) > MAX_BODY_BYTES:
-            raise _body_too_large()
+        may_have_pictures = request.scope["path"] == COMPLETIONS_PATH
+        most = self._door.config.limits.max_message_bytes if may_have_pictures else MAX_BODY_BYTES
+        if announced.isascii() and announced.isdigit() and int(announced) > most:
+            raise body_too_large(most)
         if self._limited:
             _take(self._door.allow_request, request)
 
@@ -315,7 +322,7 @@ async def _read_body(request: Request, kind: type[_Body]) -> _Body:
             async for chunk in chunks:
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
-                    raise _body_too_large()
+                    raise body_too_large(MAX_BODY_BYTES)
     if scope.cancelled_caught:
         raise TurnTimeout(
             "body not whole in time", public="The request did not arrive in time.", public_zh="请求超时。"
@@ -326,15 +333,6 @@ async def _read_body(request: Request, kind: type[_Body]) -> _Body:
         raise BadEnvelope(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadJson(str(error)) from None
-
-
-def _body_too_large() -> TooLarge:
-    return TooLarge(
-        f"body above {MAX_BODY_BYTES} bytes",
-        public=f"A request here may have at most {MAX_BODY_BYTES // 1024} KiB.",
-        public_zh=f"请求不得超过 {MAX_BODY_BYTES // 1024} KiB。",
-        max_bytes=MAX_BODY_BYTES,
-    )
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
@@ -363,10 +361,11 @@ def _error_response(door: Door, request: Request, error: Exception) -> Response:
     if isinstance(told, TooLarge | TurnTimeout):
         # The rest of the body is not going to be read.
         headers["Connection"] = "close"
-    chinese = request.headers.get("accept-language", "").lower().startswith("zh")
-    body = ErrorBody(
-        told.code, told.text("zh" if chinese else "en"), request.state.ref, told.retry_after, told.max_bytes
-    )
+    language: Language = "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
+    if speaks_openai(request.scope["path"]):
+        headers["X-Request-Id"] = request.state.ref
+        return _json(error_body(told, language), status_of(told), headers)
+    body = ErrorBody(told.code, told.text(language), request.state.ref, told.retry_after, told.max_bytes)
     return _json(body, told.http_status, headers)
 
 

@@ -22,6 +22,9 @@ from csgate.gateway.splitter import RequestSplitter
 
 RECEIVE_BYTES: Final = 16 * 1024
 """One read. It is parsed in one go, and as many requests as fit into 64 KiB would hold the event loop for 50 ms."""
+PEER_GONE: Final = "csgate.peer_gone"
+"""In each request's ``scope["state"]``: an event, set when the peer has closed its side. It may still read: an answer
+that is at hand is sent all the same, and one that takes long may as well be given up."""
 KEEP_ALIVE_S: Final = 15
 READ_TIMEOUT_S: Final = 60
 
@@ -52,13 +55,14 @@ class HttpSide:
         Returns:
             Whether the stream is good for an answer to what the splitter found.
         """
+        gone = trio.Event()
         with trio.CancelScope() as scope:
-            guarded = _GuardedStream(stream, splitter, passed, send_s, scope)
+            guarded = _GuardedStream(stream, splitter, passed, send_s, scope, gone)
             server = _Server(
                 self._app,
                 self._config,
                 self._context,
-                cast(Any, ConnectionState(cast(Any, {}))),
+                cast(Any, ConnectionState(cast(Any, {PEER_GONE: gone}))),
                 cast(Any, guarded),
             )
             await server.run()
@@ -88,8 +92,10 @@ class _GuardedStream:
         passed: bytes,
         send_s: float,
         scope: trio.CancelScope,
+        gone: trio.Event,
     ) -> None:
         self._stream = stream
+        self._gone = gone
         self._splitter = splitter
         self._passed = passed
         self._send_s = send_s
@@ -150,6 +156,8 @@ class _GuardedStream:
 
         A peer may close its side and still read. But a request whose body will never be whole has no answer.
         """
+        if not handed_over:
+            self._gone.set()
         if not self._splitter.unfinished:
             await self._idle.wait()
         self.handed_over = handed_over

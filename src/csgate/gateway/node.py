@@ -24,6 +24,7 @@ from csgate.gateway.admission import Buckets, Places
 from csgate.gateway.binding import Bound, bind
 from csgate.gateway.chat import BAD_MESSAGES_BURST, BAD_MESSAGES_PER_S, ChatServices
 from csgate.gateway.chat_door import ChatDoor
+from csgate.gateway.completions import Completions, Room
 from csgate.gateway.door import Door, Readiness
 from csgate.gateway.expiry import ExpiryWatch
 from csgate.gateway.http import build_app, build_operator_app
@@ -31,6 +32,7 @@ from csgate.gateway.http_stream import HttpSide, server_tls_context
 from csgate.gateway.listener import Listener
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.inference import Engine, EngineInfo, open_engine
+from csgate.inference.generation import Generator
 from csgate.session import Conversations, MemoryStore, open_conversations
 from csgate.telemetry import Telemetry
 
@@ -86,7 +88,7 @@ async def open_node(
             MemoryStore(config.session.max_events), dialog.answer, config.session, telemetry
         ) as conversations:
             async with _listen(
-                config, telemetry, auth, engine, conversations, trusted, tls, now, public, operator
+                config, telemetry, auth, engine, dialog, None, conversations, trusted, tls, now, public, operator
             ) as node:
                 yield node
 
@@ -97,6 +99,8 @@ async def _listen(
     telemetry: Telemetry,
     auth: Authenticator,
     engine: Engine,
+    dialog: Dialog,
+    generator: Generator | None,
     conversations: Conversations,
     trusted: Sequence[Network],
     tls: ssl.SSLContext | None,
@@ -133,6 +137,19 @@ async def _listen(
         nodes=lambda: (),
         now=now,
     )
+    completions = Completions(
+        config=config,
+        auth=auth,
+        telemetry=telemetry,
+        answer=dialog.answer,
+        generator=generator,
+        messages=services.messages,
+        picture_bytes=services.picture_bytes,
+        room=Room(config.session.max_open_turns, config.session.max_open_bytes),
+        draining=lambda: phase.draining,
+        now=now,
+        started=int(now()),
+    )
     guests = Buckets(limits.guests_per_minute / 60.0, limits.guests_per_minute, clock)
     requests = Buckets(limits.requests_per_second, limits.requests_per_second * 2, clock)
     door = Door(
@@ -144,6 +161,7 @@ async def _listen(
         allow_guest=guests.allow,
         allow_request=requests.allow,
         now=now,
+        completions=completions,
     )
     chat = ChatDoor(services)
     listener = Listener(
@@ -175,7 +193,7 @@ async def _listen(
         try:
             yield Node(public.address, operator_address, engine, conversations, auth, readiness)
             phase.draining = True
-            await _drain(services, chat, config.server.drain_seconds)
+            await _drain(services, chat, completions, config.server.drain_seconds)
         finally:
             connections.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
@@ -189,7 +207,7 @@ def describe_engine(info: EngineInfo) -> dict[str, Any]:
     }
 
 
-async def _drain(services: ChatServices, chat: ChatDoor, drain_seconds: float) -> None:
+async def _drain(services: ChatServices, chat: ChatDoor, completions: Completions, drain_seconds: float) -> None:
     """Finishes what was begun: within ``drain_seconds`` the answers, then within a little more the close handshakes."""
     log = services.telemetry.log
     log.info("draining", connections=len(services.live), seconds=drain_seconds)
@@ -199,6 +217,7 @@ async def _drain(services: ChatServices, chat: ChatDoor, drain_seconds: float) -
         connection.announce_drain(RECONNECT_AFTER_MS)
     with trio.move_on_after(drain_seconds) as scope:
         await services.conversations.drained()
+        await completions.room.empty()
     if scope.cancelled_caught:
         log.warning("drain_incomplete", seconds=drain_seconds)
     for connection in services.live:

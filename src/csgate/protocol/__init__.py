@@ -12,7 +12,7 @@ from csgate.protocol.client import (
     Refresh,
     Typing,
 )
-from csgate.protocol.decode import decode_binary, decode_text, readable_id
+from csgate.protocol.decode import decode_binary, decode_text, nested_deeper, readable_id
 from csgate.protocol.encode import SimpleFormat, encode, encode_simple, error_event
 from csgate.protocol.schema import schemas
 from csgate.protocol.server import (
@@ -47,6 +47,7 @@ __all__ = [
     "encode",
     "encode_simple",
     "error_event",
+    "nested_deeper",
     "readable_id",
     "schemas",
 ]

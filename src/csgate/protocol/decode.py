@@ -323,11 +323,15 @@ def _check_rest(data: Buffer, picture_bytes: int, max_depth: int, max_text_chars
     """Bounds what was skipped in valid JSON: its size, which bounds the work here, and its nesting."""
     if len(data) - picture_bytes > _largest_rest(max_text_chars):
         raise refusals.rest_too_large()
-    whole = bytes(data)
-    if whole.count(b"{") + whole.count(b"[") <= max_depth:
-        return
-    brackets = _STRING.sub(b"", whole).translate(_ONE_KIND, _NOT_BRACKETS)
+    if nested_deeper(bytes(data), max_depth):
+        raise refusals.too_deep()
+
+
+def nested_deeper(data: bytes, max_depth: int) -> bool:
+    """Whether ``data``, valid JSON, has more than ``max_depth`` levels of objects and arrays. Linear in its size."""
+    if data.count(b"{") + data.count(b"[") <= max_depth:
+        return False
+    brackets = _STRING.sub(b"", data).translate(_ONE_KIND, _NOT_BRACKETS)
     for _ in range(max_depth):
         brackets = brackets.replace(b"[]", b"")  # each round takes off the innermost level
-    if brackets:
-        raise refusals.too_deep()
+    return bool(brackets)
