@@ -42,11 +42,13 @@ class Stage:
     def __init__(self) -> None:
         self.info = INFO
         self.release = trio.Event()
+        self.held = trio.Event()
         self.log = io.StringIO()
         self.telemetry = Telemetry(Metrics(), open_logger("debug", stream=self.log))
 
     async def answer(self, turn: Turn) -> Draft:
         if turn.text == "hold":
+            self.held.set()
             await self.release.wait()
         if turn.text == "large":
             return Draft(text="x" * LARGE)
@@ -264,6 +266,38 @@ async def test_a_drain_that_cannot_finish(opened: OpenNode, stage: Stage) -> Non
             nursery.start_soon(read)
     assert stage.logged("drain_incomplete")
     assert stage.logged("drained")[0]["connections"] == 0
+
+
+async def test_the_drain_finishes_completions(opened: OpenNode, stage: Stage) -> None:
+    answers: list[bytes] = []
+
+    def request(node: Node, text: str) -> bytes:
+        key = node.auth.mint("crm", role="service", lifetime_s=60, now=time.time())
+        body = json.dumps({"model": "csgate", "messages": [{"role": "user", "content": text}]}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n"
+        return f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    async def watch(stream: trio.abc.Stream, node: Node) -> None:
+        while node.readiness().ready:  # noqa: ASYNC110 - nothing announces it
+            await trio.sleep(0.001)
+        late = await connect(node)
+        async with late, stream:
+            await late.send_all(request(node, "late"))
+            answers.append(await rest(late))
+            stage.release.set()
+            answers.append(await rest(stream))
+
+    async with trio.open_nursery() as nursery:
+        async with opened() as node:
+            stream = await connect(node)
+            await stream.send_all(request(node, "hold"))
+            await stage.held.wait()
+            nursery.start_soon(watch, stream, node)
+    late, held = answers
+    assert late.startswith(b"HTTP/1.1 503 ")
+    assert held.startswith(b"HTTP/1.1 200 ")
+    assert b"re: hold" in held
+    assert stage.logged("drain_incomplete") == []
 
 
 async def test_a_peer_that_does_not_answer_the_close_frame(opened: OpenNode, stage: Stage) -> None:
