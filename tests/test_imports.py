@@ -36,6 +36,7 @@ HOMES: dict[str, set[str]] = {
     "hypercorn": {"gateway"},
     "starlette": {"gateway"},
     "onnxruntime": {"inference"},
+    "onnxruntime_genai": {"inference"},
     "tokenizers": {"inference"},
     "PIL": {"inference"},
     "jwt": {"auth"},
