@@ -28,7 +28,15 @@ from csgate.events import (
     Sentiment,
     Tag,
 )
-from csgate.inference.results import EngineInfo, IntentResult, ModelInfo, PictureResult, SentimentResult, Timing
+from csgate.inference.results import (
+    EngineInfo,
+    IntentResult,
+    ModelInfo,
+    PictureKind,
+    PictureResult,
+    SentimentResult,
+    Timing,
+)
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry, open_logger
 
@@ -48,6 +56,7 @@ class FakeEngine:
         *,
         sentiment: float = 0.0,
         tags: Sequence[Tag] = (),
+        kind: tuple[PictureKind | None, float] = (None, 0.0),
         lacking: Sequence[str] = (),
         errors: dict[str, Exception] | None = None,
         seconds: float = 0.0,
@@ -65,6 +74,7 @@ class FakeEngine:
         self.ranking = tuple(Intent(name, confidence) for name, confidence in ranking)
         self.sentiment = sentiment
         self.tags = tuple(tags)
+        self.kind = kind
         self.errors = errors or {}
         self.seconds = seconds
         self.asked: list[tuple[str, Any, dict[str, Any]]] = []
@@ -91,7 +101,9 @@ class FakeEngine:
 
     async def tag_picture(self, picture: Picture, **how: Any) -> PictureResult:
         await self._work("tagger", picture, how)
-        return PictureResult(self.tags, VECTOR, 64, 64, "PNG", False, Timing(queue_ms=3, prepare_ms=4, run_ms=6))
+        timing = Timing(queue_ms=3, prepare_ms=4, run_ms=6)
+        kind, score = self.kind
+        return PictureResult(self.tags, VECTOR, 64, 64, "PNG", False, timing, kind=kind, kind_score=score)
 
 
 def turn(
@@ -203,6 +215,35 @@ async def test_a_picture_alone(tags: list[Tag], mood: Sentiment | None, words: s
     assert draft.sentiment == mood
     assert draft.tags == tuple(tags)
     assert words in draft.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "score", "believed", "said"),
+    [
+        ("sticker", 0.9, ["heart", "love"], "seems to be a sticker, and looks like: heart, love."),
+        ("photo", 0.9, ["heart"], "seems to be a photo, and looks like: heart."),
+        ("screenshot", 0.9, ["heart"], "seems to be a screenshot, and looks like: heart."),
+        # Not sure of the kind: it is not mentioned, and nothing follows from it.
+        ("photo", 0.5, ["heart", "love"], "The picture looks like: heart, love."),
+    ],
+)
+async def test_tags_of_a_picture_that_is_no_sticker_need_a_high_score(
+    kind: PictureKind, score: float, believed: list[str], said: str
+) -> None:
+    engine = FakeEngine(tags=[Tag("heart", "heart", 0.6), Tag("love", "love", 0.45)], kind=(kind, score))
+    draft = await answered(engine, "", STICKER)
+    assert [tag.name for tag in draft.tags] == believed
+    assert draft.analysis.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "score", "told"), [("sticker", 0.9, True), ("photo", 0.5, True), ("photo", 0.9, False), (None, 0.0, True)]
+)
+async def test_the_mood_of_a_text_is_not_that_of_a_photo(kind: PictureKind | None, score: float, told: bool) -> None:
+    engine = FakeEngine(kind=(kind, score))
+    await answered(engine, "it arrived", STICKER)
+    [vector] = [what[1] for task, what, _ in engine.asked if task == "sentiment"]
+    assert (vector is VECTOR) == told
 
 
 async def test_a_picture_alone_speaks_the_conversations_language() -> None:

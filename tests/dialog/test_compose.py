@@ -9,6 +9,7 @@ from csgate.dialog.recollection import Recollection
 from csgate.dialog.slots import Slot
 from csgate.dialog.understand import Stages, Understanding
 from csgate.events import Draft, Intent, Language, Sentiment, Tag
+from csgate.inference.results import PictureKind
 
 SHOP = load_pack("shop")
 TRACK = Answer(Intent("track_order", 0.95), {"order_number": "12345"})
@@ -22,6 +23,7 @@ def understood(
     id: str = "m1",
     score: float | None = 0.0,
     picture: bool = False,
+    kind: PictureKind | None = None,
     tags: tuple[Tag, ...] = (),
     lacking: frozenset[str] = frozenset(),
     slots: tuple[Slot, ...] = (),
@@ -33,6 +35,7 @@ def understood(
         ranking=(),
         sentiment=None if score is None else Sentiment("neutral", score),
         picture=picture,
+        kind=kind,
         tags=tags,
         slots={slot.name: slot for slot in slots},
         wordless=False,
@@ -176,6 +179,24 @@ def test_pictures() -> None:
     chinese = composed(PictureReply("other"), understood("zh", picture=True, tags=(Tag("x", "船", 0.8),) * 5))
     assert "船、船、船" in chinese.text
     assert chinese.analysis == "您发来了一张没有文字的图片。图片看起来像：船、船、船。"
+
+
+@pytest.mark.parametrize(
+    ("language", "kind", "tags", "analysis"),
+    [
+        ("en", "sticker", (HEART,), "The picture seems to be a sticker, and looks like: red heart."),
+        ("en", "photo", (), "The picture seems to be a photo; I cannot say for certain what it shows."),
+        ("en", "screenshot", (), "The picture seems to be a screenshot; I cannot say for certain what it shows."),
+        ("zh", "sticker", (Tag("heart", "爱心", 0.9),), "图片应该是一张表情贴纸，看起来像：爱心。"),
+        ("zh", "photo", (), "图片应该是一张照片，我不能确定其中的内容。"),
+        ("zh", "screenshot", (), "图片应该是一张截图，我不能确定其中的内容。"),
+    ],
+)
+def test_the_kind_of_a_picture_is_said(
+    language: Language, kind: PictureKind, tags: tuple[Tag, ...], analysis: str
+) -> None:
+    understanding = understood(language, picture=True, kind=kind, tags=tags)
+    assert composed(PictureReply("unclear"), understanding).analysis.endswith(analysis)
 
 
 @pytest.mark.parametrize(

@@ -35,16 +35,20 @@ def graph(nodes: list[Any], inputs: list[Any], outputs: list[Any], weights: dict
 
 
 def tagger_graph(batch: Any = "n", size: int = SIZE) -> bytes:
-    """Scores: the mean of each colour channel (as a float from 0 to 1). Features: those, doubled."""
+    """Scores: the mean of each colour channel (as a float from 0 to 1). Features: those, doubled. Kinds: those, too."""
     return graph(
         [
             helper.make_node("ReduceMean", ["pixels"], ["tag_scores"], axes=[2, 3], keepdims=0),
             helper.make_node("Mul", ["tag_scores", "two"], ["features"]),
+            helper.make_node("Identity", ["tag_scores"], ["kind"]),
+            helper.make_node("Concat", ["kind", "kind"], ["wide"], axis=1),
         ],
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [batch, 3, size, size])],
         [
             helper.make_tensor_value_info("tag_scores", TensorProto.FLOAT, [batch, 3]),
             helper.make_tensor_value_info("features", TensorProto.FLOAT, [batch, 3]),
+            helper.make_tensor_value_info("kind", TensorProto.FLOAT, [batch, 3]),
+            helper.make_tensor_value_info("wide", TensorProto.FLOAT, [batch, 6]),
         ],
         {"two": np.array(2, np.float32)},
     )

@@ -118,6 +118,19 @@ async def test_tags_a_picture(settings: Make, telemetry: Telemetry) -> None:
     assert np.allclose(result.vector, [2, 0, 0])
 
 
+async def test_the_kind_of_a_picture_where_the_model_says(
+    settings: Make, telemetry: Telemetry, repository: Path
+) -> None:
+    async with open_engine(settings(), telemetry) as engine:
+        silent = await engine.tag_picture(in_base64(RED))
+    write_tagger(repository, output={"name": "tag_scores", "vector": "features", "kind": "kind"})
+    async with open_engine(settings(), telemetry) as engine:
+        first = await engine.tag_picture(in_base64(RED))
+        again = await engine.tag_picture(in_base64(RED))
+    assert (silent.kind, silent.kind_score) == (None, 0.0)
+    assert (first.kind, first.kind_score) == (again.kind, again.kind_score) == ("sticker", pytest.approx(1.0))
+
+
 async def test_a_picture_seen_before_costs_no_run_whoever_sends_it(settings: Make, telemetry: Telemetry) -> None:
     async with open_engine(settings(), telemetry) as engine:
         first = await engine.tag_picture(in_base64(RED), share="a")
@@ -318,7 +331,7 @@ async def test_a_fusion_model_of_another_tagger_stops_the_start(
 async def test_a_tagger_without_features_does_not_fit_a_fusion_model(
     settings: Make, telemetry: Telemetry, repository: Path
 ) -> None:
-    write_tagger(repository, output={"name": "tag_scores"})
+    write_tagger(repository, output={"name": "tag_scores", "kind": "kind"})
     with pytest.raises(ModelError, match="belong together"):
         async with open_engine(settings(), telemetry):
             pass

@@ -277,6 +277,8 @@ PIXELS = {"name": "pixels", "height": SIZE, "width": SIZE}
         ({"input": PIXELS | {"layout": "NHWC"}}, "input 'pixels'"),
         ({"output": {"name": "scores"}}, "no output 'scores'"),
         ({"output": {"name": "tag_scores", "vector": "embedding"}}, "no output 'embedding'"),
+        ({"output": {"name": "tag_scores", "kind": "sort"}}, "no output 'sort'"),
+        ({"output": {"name": "tag_scores", "kind": "wide"}}, "it must have 3: sticker, photo, screenshot"),
     ],
 )
 def test_graph_and_manifest_differ(tmp_path: Path, changes: dict[str, Any], says: str) -> None:

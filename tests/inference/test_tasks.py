@@ -48,7 +48,7 @@ def picture_lane(model: Model, cache: ResultCache[Seen] | None = None) -> Pictur
     return PictureLane(
         open_runner(model, CPU, QUIET).bind(),
         model.manifest.input,
-        (model.manifest.output.name, model.manifest.output.vector),
+        (model.manifest.output.name, model.manifest.output.vector, model.manifest.output.kind),
         model_sha256="m",
         cache=ResultCache(10, 10_000) if cache is None else cache,
         max_pixels=4000,
@@ -77,6 +77,18 @@ def test_a_picture_becomes_a_row_and_its_result_is_kept(tmp_path: Path) -> None:
     assert cache.get(picture_key("m", picture)) is seen
     assert lane.prepare(0, PictureJob(picture, None)) is seen
     assert lane.prepare(0, PictureJob(picture, picture_key("m", picture))) is seen
+
+
+@pytest.mark.parametrize(
+    ("colour", "kind"), [((255, 0, 0), "sticker"), ((0, 255, 0), "photo"), ((0, 0, 255), "screenshot")]
+)
+def test_the_kind_of_a_picture(tmp_path: Path, colour: tuple[int, ...], kind: str) -> None:
+    lane = picture_lane(load_model(write_tagger(tmp_path, output={"name": "tag_scores", "kind": "kind"})))
+    assert lane.prepare(0, PictureJob(in_base64(picture_file(colour)), None)) is None
+    lane.run(1, 1)
+    [seen] = lane.results(1)
+    assert isinstance(seen, Seen)
+    assert seen.kind == (kind, pytest.approx(1.0))
 
 
 def test_a_ready_row_is_taken_as_it_is_and_never_cached(tmp_path: Path) -> None:

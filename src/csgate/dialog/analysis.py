@@ -7,8 +7,11 @@ from csgate.dialog.pack import Pack
 from csgate.dialog.template import plain
 from csgate.dialog.understand import Understanding
 from csgate.events import Intent, Tag
+from csgate.inference.results import PictureKind
 
 MAX_TAGS: Final = 3
+
+_KINDS_ZH: Final[dict[PictureKind, str]] = {"sticker": "表情贴纸", "photo": "照片", "screenshot": "截图"}
 
 
 def believable_tags(understanding: Understanding, pack: Pack) -> tuple[Tag, ...]:
@@ -79,6 +82,9 @@ def _picture_en(u: Understanding, pack: Pack) -> str:
     if "tagger" in u.lacking:
         return "I could not look at the picture."
     listed = listed_tags(u, pack)
+    if u.kind is not None:
+        shows = f", and looks like: {listed}" if listed else "; I cannot say for certain what it shows"
+        return f"The picture seems to be a {u.kind}{shows}."
     return f"The picture looks like: {listed}." if listed else "I cannot say for certain what the picture shows."
 
 
@@ -123,4 +129,7 @@ def _picture_zh(u: Understanding, pack: Pack) -> str:
     if "tagger" in u.lacking:
         return "我没能查看图片。"
     listed = listed_tags(u, pack)
+    if u.kind is not None:
+        shows = f"，看起来像：{listed}" if listed else "，我不能确定其中的内容"
+        return f"图片应该是一张{_KINDS_ZH[u.kind]}{shows}。"
     return f"图片看起来像：{listed}。" if listed else "我不能确定图片的内容。"

@@ -14,13 +14,18 @@ from csgate.dialog.recollection import MAX_CHARS, Memory, Recollection
 from csgate.dialog.slots import Slot, SlotName, best_slots, words_beside
 from csgate.errors import CsgateError, EngineUnavailable, PeerError
 from csgate.events import Intent, Language, MessageEvent, Picture, Sentiment, Tag
-from csgate.inference.results import IntentResult, PictureResult, SentimentResult, Timing
+from csgate.inference.results import IntentResult, PictureKind, PictureResult, SentimentResult, Timing
 from csgate.session.turn import Turn
 
 Task = Literal["intent", "sentiment", "tagger"]
 
 _Result = TypeVar("_Result")
 _NOTHING: Final = Timing()
+
+SURE_KIND: Final = 0.6
+"""A kind of picture must have this probability to be acted on."""
+SURE_TAG: Final = 0.5
+"""A tag of a picture that is no sticker must score this much to be believed."""
 
 
 class Stages(msgspec.Struct, frozen=True):
@@ -38,7 +43,8 @@ class Understanding(msgspec.Struct, frozen=True):
     Attributes:
         ranking: the pack's intents, likeliest first; empty where there is no text. One intent with confidence 1 where
             a rule decided: the text is a quick reply, or points at one that was offered.
-        picture: whether the message has one; ``tags`` is what it shows, best first.
+        picture: whether the message has one; ``tags`` is what it shows, best first (see ``shown_tags``).
+        kind: of what kind the picture is, where the tagger is sure of that.
         slots: named by this message; those named before are in ``recollection``.
         wordless: the text has neither words nor slots.
         words_beside: letters of the text outside its slots.
@@ -60,6 +66,7 @@ class Understanding(msgspec.Struct, frozen=True):
     recollection: Recollection
     lacking: frozenset[Task] = frozenset()
     stages: Stages = Stages()
+    kind: PictureKind | None = None
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -200,9 +207,11 @@ class _Questions:
 
     async def judge(self) -> SentimentResult:
         turn = self.turn
+        # The mood of a photo or a screenshot is not what the tagger's features tell.
+        telling = self.picture is not None and sure_kind(self.picture) in (None, "sticker")
         return await self.engine.judge_sentiment(
             turn.text,
-            self.picture.vector if self.picture is not None else None,
+            self.picture.vector if self.picture is not None and telling else None,
             share=turn.principal.tenant,
             principal=turn.principal.subject,
             priority=turn.principal.tier,
@@ -234,7 +243,7 @@ async def understand(
         reading = read(turn, memory, pack, default)
     questions = _Questions(turn, pack, engine, reading)
     await questions.ask()
-    tags = questions.picture.tags if questions.picture is not None else ()
+    tags = shown_tags(questions.picture) if questions.picture is not None else ()
     if reading.ruled is not None:
         ranking: tuple[Intent, ...] = (Intent(reading.ruled, 1.0),)
     elif questions.intent is not None:
@@ -262,7 +271,20 @@ async def understand(
         recollection=reading.recollection,
         lacking=frozenset(questions.lacking),
         stages=_stages(questions, (trio.current_time() - began) * 1e3),
+        kind=sure_kind(questions.picture) if questions.picture is not None else None,
     )
+
+
+def sure_kind(picture: PictureResult) -> PictureKind | None:
+    """Of what kind the picture is, where the tagger is sure enough to say so."""
+    return picture.kind if picture.kind_score >= SURE_KIND else None
+
+
+def shown_tags(picture: PictureResult) -> tuple[Tag, ...]:
+    """The tags to believe: the tagger knows stickers, so of a photo or a screenshot only those that it is sure of."""
+    if sure_kind(picture) in (None, "sticker"):
+        return picture.tags
+    return tuple([tag for tag in picture.tags if tag.score >= SURE_TAG])
 
 
 def picture_mood(pack: Pack, tags: Iterable[Tag]) -> Sentiment | None:

@@ -201,6 +201,8 @@ class Engine:
             animated=seen.animated,
             timing=timing,
             cached=timing.cached,
+            kind=seen.kind[0] if seen.kind else None,
+            kind_score=seen.kind[1] if seen.kind else 0.0,
         )
 
     async def tag_tensor(

@@ -73,7 +73,7 @@ def _lane_maker(
         return lambda bindings: PictureLane(
             bindings,
             entry,
-            (output.name, output.vector),
+            (output.name, output.vector, output.kind),
             model_sha256=runner.sha256,
             cache=pictures,
             max_pixels=settings.max_pixels,
@@ -91,8 +91,8 @@ def _check_fusion(loaded: dict[TaskName, LoadedModel]) -> None:
     fusion, tagger = loaded.get("fusion"), loaded.get("tagger")
     if fusion is None or tagger is None:
         return
-    outputs = tagger.runner.spec.outputs
-    given = outputs[1].row if len(outputs) > 1 else None
+    vector = tagger.model.manifest.output.vector
+    given = next((output.row for output in tagger.runner.spec.outputs if output.name == vector), None)
     taken = fusion.runner.spec.inputs[1].row
     if given != taken:
         raise ModelError(

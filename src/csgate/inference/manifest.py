@@ -66,12 +66,14 @@ class TokenizerEntry(_Table, frozen=True):
 class OutputEntry(_Table, frozen=True):
     """``name`` holds logits (text, fusion) or tag scores; probabilities are softmax(logits / ``temperature``).
 
-    ``vector`` names a tagger's feature output, which the fusion model takes.
+    ``vector`` names a tagger's feature output, which the fusion model takes; ``kind`` its float32[N, 3], the chances
+    that the picture is a sticker, a photo, a screenshot.
     """
 
     name: str
     temperature: float = 1.0
     vector: str | None = None
+    kind: str | None = None
 
 
 class LabelsEntry(_Table, frozen=True):

@@ -1,5 +1,7 @@
 """What the engine gives back: plain frozen types."""
 
+from typing import Final, Literal
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,10 @@ from csgate.events import Intent, Sentiment, Tag
 from csgate.inference.manifest import TaskName
 
 Vector = NDArray[np.float32]
+PictureKind = Literal["sticker", "photo", "screenshot"]
+
+KINDS: Final[tuple[PictureKind, ...]] = ("sticker", "photo", "screenshot")
+"""In the order of a tagger's ``output.kind``."""
 
 
 class Timing(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +45,8 @@ class SentimentResult(msgspec.Struct, frozen=True):
 class PictureResult(msgspec.Struct, frozen=True):
     """``vector``: float32[F], the features for ``judge_sentiment`` (read-only; None where the model has none).
 
-    ``width`` and ``height`` are pixels as the picture is shown, after its EXIF orientation.
+    ``width`` and ``height`` are pixels as the picture is shown, after its EXIF orientation. ``kind`` is the likeliest
+    kind and ``kind_score`` its probability; None and 0 where the model does not say.
     """
 
     tags: tuple[Tag, ...]
@@ -50,6 +57,8 @@ class PictureResult(msgspec.Struct, frozen=True):
     animated: bool
     timing: Timing
     cached: bool = False
+    kind: PictureKind | None = None
+    kind_score: float = 0.0
 
 
 class ModelInfo(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from csgate.config import InferenceSettings
 from csgate.errors import ConfigError, ModelError
 from csgate.inference.manifest import Precision
 from csgate.inference.repository import Model
+from csgate.inference.results import KINDS
 from csgate.telemetry import Logger
 
 Array = NDArray[Any]
@@ -265,7 +266,8 @@ def read_graph(session: Any, model: Model, max_batch: int) -> GraphSpec:
             f"{sorted(spec.name for spec in wanted)}; make them the same."
         )
     found = tuple(_fit_input(model, spec, inputs[spec.name]) for spec in wanted)
-    names = [manifest.output.name] + ([manifest.output.vector] if manifest.output.vector else [])
+    output = manifest.output
+    names = [name for name in (output.name, output.vector, output.kind) if name]
     for name in names:
         if name not in outputs:
             raise ModelError(
@@ -278,6 +280,12 @@ def read_graph(session: Any, model: Model, max_batch: int) -> GraphSpec:
             f"Model '{model.name}': output '{names[0]}' has rows of shape {results[0].row} but there are "
             f"{len(model.labels.names)} labels; mend the labels file or the graph."
         )
+    for result in results:
+        if result.name == output.kind and result.row != (len(KINDS),):
+            raise ModelError(
+                f"Model '{model.name}': output '{result.name}' has rows of shape {result.row}; as output.kind it must "
+                f"have {len(KINDS)}: {', '.join(KINDS)}."
+            )
     lengths = manifest.tokenizer.lengths if manifest.tokenizer is not None else (0,)
     buckets = tuple(bucket for bucket in manifest.batch.buckets if bucket <= max_batch)
     if not buckets:

@@ -12,7 +12,7 @@ from csgate.events import Intent, Picture, Sentiment, SentimentLabel, Tag
 from csgate.inference.cache import ResultCache
 from csgate.inference.manifest import InputEntry
 from csgate.inference.pictures import Format, decode, file_bytes
-from csgate.inference.results import Vector
+from csgate.inference.results import KINDS, PictureKind, Vector
 from csgate.inference.runner import Array, Bindings
 from csgate.inference.texts import TextEncoder
 
@@ -24,7 +24,10 @@ BEST_BYTES: Final = 112
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
-    """What the tagger found in a picture: the ``best`` (tag index, score) first to last, and ``vector`` float32[F]."""
+    """What the tagger found in a picture: the ``best`` (tag index, score) first to last, and ``vector`` float32[F].
+
+    ``kind`` is the likeliest kind of picture and its probability, where the model says.
+    """
 
     best: tuple[tuple[int, float], ...]
     vector: Vector | None
@@ -32,6 +35,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     height: int
     format: Format
     animated: bool
+    kind: tuple[PictureKind, float] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -76,19 +80,20 @@ class PictureLane:
         self,
         bindings: Bindings,
         entry: InputEntry,
-        outputs: tuple[str, str | None],
+        outputs: tuple[str, str | None, str | None],
         *,
         model_sha256: str,
         cache: ResultCache[Seen],
         max_pixels: int,
         top: int,
     ) -> None:
-        """``outputs``: the names of the scores and of the feature vector; ``top``: how many tags are kept."""
+        """``outputs``: the names of the scores, the feature vector and the kinds; ``top``: how many tags are kept."""
         self._bindings = bindings
         self._entry = entry
         self._rows = bindings.inputs()[entry.name]
         self._scores = bindings.outputs[outputs[0]]
         self._vectors = bindings.outputs[outputs[1]] if outputs[1] else None
+        self._kinds = bindings.outputs[outputs[2]] if outputs[2] else None
         self._sha256 = model_sha256
         self._cache = cache
         self._max_pixels = max_pixels
@@ -139,7 +144,8 @@ class PictureLane:
             return _kept(self._scores[row])
         key, width, height, format, animated = picture
         vector = None if self._vectors is None else _kept(self._vectors[row])
-        seen = Seen(best_tags(self._scores[row], self._top), vector, width, height, format, animated)
+        kind = None if self._kinds is None else likeliest_kind(self._kinds[row])
+        seen = Seen(best_tags(self._scores[row], self._top), vector, width, height, format, animated, kind)
         self._cache.put(key, seen, seen.nbytes)
         return seen
 
@@ -236,6 +242,12 @@ def best_tags(scores: Vector, count: int) -> tuple[tuple[int, float], ...]:
     best = np.argpartition(-scores, count - 1)[:count]
     order = best[np.argsort(-scores[best], kind="stable")]
     return tuple(zip(order.tolist(), scores[order].clip(0.0, 1.0).tolist(), strict=True))
+
+
+def likeliest_kind(chances: Vector) -> tuple[PictureKind, float]:
+    """The kind with the highest of ``chances``, float[3], and that chance."""
+    best = int(chances.argmax())
+    return KINDS[best], float(chances[best])
 
 
 def name_tags(best: tuple[tuple[int, float], ...], names: tuple[str, ...], shown: tuple[str, ...]) -> tuple[Tag, ...]:
