@@ -153,6 +153,9 @@ class InferenceSettings(Section):
     warm_up: bool = Field(True, description="run every batch size once before csgate is ready")
     cache_items: int = Field(20_000, ge=0, description="results kept for pictures and texts seen before; 0: none")
     cache_bytes: int = Field(64 * MIB, ge=0, description="memory for them")
+    embeddings_dir: Path | None = Field(
+        Path(".data/embeddings"), description="where a zero-shot tagger's embedded labels are kept between starts"
+    )
     top_tags: PositiveInt = Field(5, description="tags given for a picture")
     max_pixels: PositiveInt = Field(
         50_000_000, description="pixels that a JPEG may have, by its header; PNG, WebP and GIF a quarter of that"

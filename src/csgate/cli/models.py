@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from csgate import shipped
+from csgate.cli import models_add
 from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
 from csgate.config import InferenceSettings
 from csgate.errors import ConfigError, ModelError
@@ -24,7 +25,7 @@ def add_command(commands: Commands) -> None:
     """Declares ``models list``, ``models check`` and ``models bench``."""
     parser = commands.add_parser(
         "models",
-        help="list, check or time the models",
+        help="list, check, time or add models",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -55,6 +56,7 @@ def add_command(commands: Commands) -> None:
                 "--seconds", type=_seconds, default=0.5, metavar="S", help="time for each line (default 0.5)"
             )
         action.set_defaults(run=run)
+    models_add.add_action(actions)
 
 
 def run(arguments: argparse.Namespace) -> int:

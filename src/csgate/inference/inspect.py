@@ -13,6 +13,7 @@ from csgate.errors import ModelError
 from csgate.inference.repository import load_model, model_folders
 from csgate.inference.runner import Bindings, Runner, RunnerFactory, open_runner
 from csgate.inference.warmup import warm_up
+from csgate.inference.zero_shot import check_width, embed_labels
 from csgate.telemetry import open_logger
 
 DeviceChoice = Literal["auto", "cuda", "cpu"]
@@ -65,6 +66,8 @@ def check_model(folder: Path, device: DeviceChoice = "cpu", *, runner_factory: R
     for precision in model.manifest.files:
         pinned = replace(model, manifest=msgspec.structs.replace(model.manifest, cpu=precision, cuda=precision))
         runner = (runner_factory or open_runner)(pinned, InferenceSettings(device=device), log)
+        if model.manifest.text is not None:
+            check_width(model, embed_labels(model, None, log), runner.spec.outputs[0].row)
         try:
             warm_up(runner, runner.bind(), runs=1)
         except Exception as error:

@@ -15,6 +15,7 @@ from csgate.inference.schedule import BatchPlan
 from csgate.inference.tasks import FusionLane, PictureLane, Seen, TextLane
 from csgate.inference.texts import TextEncoder
 from csgate.inference.warmup import side_by_side, warm_up
+from csgate.inference.zero_shot import ZeroShot, check_width, embed_labels
 from csgate.shipped import models_dir
 from csgate.telemetry import Telemetry
 
@@ -53,7 +54,11 @@ def load_models(
         if settings.warm_up:
             costs = warm_up(runner, bindings[0])
             parallel = side_by_side(runner, bindings)
-        make = _lane_maker(model, runner, pictures, settings)
+        zero_shot = None
+        if model.manifest.text is not None:
+            zero_shot = embed_labels(model, settings.embeddings_dir, telemetry.log)
+            check_width(model, zero_shot, runner.spec.outputs[0].row)
+        make = _lane_maker(model, runner, pictures, settings, zero_shot)
         lanes = [make(bound) for bound in bindings]
         loaded[task] = LoadedModel(model, runner, lanes, BatchPlan(runner.spec.buckets, costs), parallel)
     _check_fusion(loaded)
@@ -61,7 +66,11 @@ def load_models(
 
 
 def _lane_maker(
-    model: Model, runner: Runner, pictures: ResultCache[Seen], settings: InferenceSettings
+    model: Model,
+    runner: Runner,
+    pictures: ResultCache[Seen],
+    settings: InferenceSettings,
+    zero_shot: ZeroShot | None,
 ) -> Callable[[Bindings], Lane[Any, Any]]:
     manifest = model.manifest
     output = manifest.output
@@ -78,6 +87,7 @@ def _lane_maker(
             cache=pictures,
             max_pixels=settings.max_pixels,
             top=settings.top_tags,
+            zero_shot=zero_shot,
         )
     assert manifest.tokenizer is not None
     assert model.tokenizer is not None

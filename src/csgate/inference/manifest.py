@@ -16,6 +16,7 @@ DType = Literal["float32", "float16", "uint8", "int64", "int32"]
 MANIFEST_NAME: Final = "model.toml"
 MAX_MANIFEST_BYTES: Final = 256 * 1024
 MAX_BUCKET: Final = 1024
+_LENGTHS_RULE: Final = "tokenizer.lengths must rise and end at max_tokens or above"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -76,6 +77,23 @@ class OutputEntry(_Table, frozen=True):
     kind: str | None = None
 
 
+class TextEntry(_Table, frozen=True):
+    """The text encoder of a zero-shot tagger, whose [output] is a picture's embedding: it embeds the labels, once.
+
+    ``labels``: the list that is embedded (``en``, ``zh``, or ``names``); ``prompt`` has ``{}`` where a label goes.
+    ``scale`` is the factor on the cosine, which CLIP models learn (100 in OpenAI's).
+    """
+
+    file: str
+    sha256: str
+    input: str = "input_ids"
+    mask: str | None = None
+    output: str = "text_embeds"
+    labels: Literal["names", "en", "zh"] = "en"
+    prompt: str = "a photo of a {}"
+    scale: float = 100.0
+
+
 class LabelsEntry(_Table, frozen=True):
     """``{"names": [...], "en": [...], "zh": [...]}`` in output order."""
 
@@ -99,6 +117,7 @@ class Manifest(_Table, frozen=True):
     batch: BatchEntry = BatchEntry()
     input: InputEntry | None = None
     tokenizer: TokenizerEntry | None = None
+    text: TextEntry | None = None
     labels: LabelsEntry | None = None
 
     @property
@@ -150,6 +169,8 @@ def _problems(m: Manifest, where: Path) -> list[str]:
     entries = [(entry.path, entry.sha256) for entry in m.files.values()]
     if m.tokenizer is not None:
         entries.append((m.tokenizer.file, m.tokenizer.sha256))
+    if m.text is not None:
+        entries.append((m.text.file, m.text.sha256))
     if m.labels is not None:
         entries.append((m.labels.file, m.labels.sha256 or "0" * 64))
     for path, digest in entries:
@@ -166,10 +187,27 @@ def _problems(m: Manifest, where: Path) -> list[str]:
             found.append("it has no [input] table; add one with the input's name and dtype")
         if m.labels is None:
             found.append("it has no [labels] table; add one with file = 'labels.json'")
+    if m.text is not None:
+        found += _zero_shot_problems(m, m.text)
     if m.is_text:
         found += _text_problems(m)
     if m.task == "tagger" and m.input is not None:
         found += _picture_problems(m.input)
+    return found
+
+
+def _zero_shot_problems(m: Manifest, entry: TextEntry) -> list[str]:
+    found: list[str] = []
+    if m.task != "tagger":
+        found.append("a [text] table is for taggers; take it out")
+    if m.tokenizer is None:
+        found.append("a [text] table needs a [tokenizer] table; add file, sha256, max_tokens and lengths")
+    elif not _tokens_fit(m.tokenizer):
+        found.append(_LENGTHS_RULE)
+    if entry.prompt.count("{}") != 1:
+        found.append("text.prompt must have one {}, where the label goes")
+    if not (math.isfinite(entry.scale) and entry.scale > 0):
+        found.append("text.scale must be a positive number")
     return found
 
 
@@ -179,9 +217,13 @@ def _text_problems(m: Manifest) -> list[str]:
         found.append("input.dtype of a text model must be int64 or int32")
     if m.tokenizer is None:
         found.append("a text model needs a [tokenizer] table; add file, sha256, max_tokens and lengths")
-    elif not _rising(m.tokenizer.lengths, 1 << 16) or not 1 <= m.tokenizer.max_tokens <= m.tokenizer.lengths[-1]:
-        found.append("tokenizer.lengths must rise and end at max_tokens or above")
+    elif not _tokens_fit(m.tokenizer):
+        found.append(_LENGTHS_RULE)
     return found
+
+
+def _tokens_fit(entry: TokenizerEntry) -> bool:
+    return _rising(entry.lengths, 1 << 16) and 1 <= entry.max_tokens <= entry.lengths[-1]
 
 
 def _picture_problems(entry: InputEntry) -> list[str]:

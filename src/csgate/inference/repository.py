@@ -50,6 +50,16 @@ class Model:
         entry = self.manifest.files[precision]
         return _pinned(self.folder, entry.path, entry.sha256)
 
+    def text_graph_bytes(self) -> bytes:
+        """The text encoder's ONNX file of a zero-shot tagger, checked like ``graph_bytes``.
+
+        Raises:
+            ModelError: the file is missing or is not the one that the manifest names.
+        """
+        entry = self.manifest.text
+        assert entry is not None  # only asked where there is one
+        return _pinned(self.folder, entry.file, entry.sha256)
+
 
 def load_model(folder: Path) -> Model:
     """Reads one model folder.

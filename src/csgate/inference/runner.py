@@ -275,7 +275,8 @@ def read_graph(session: Any, model: Model, max_batch: int) -> GraphSpec:
                 "mend [output] in its manifest."
             )
     results = tuple(_read_output(model, outputs[name]) for name in names)
-    if results[0].row != (len(model.labels.names),):
+    # A zero-shot tagger's output is an embedding, which is compared with those of the labels.
+    if manifest.text is None and results[0].row != (len(model.labels.names),):
         raise ModelError(
             f"Model '{model.name}': output '{names[0]}' has rows of shape {results[0].row} but there are "
             f"{len(model.labels.names)} labels; mend the labels file or the graph."
@@ -286,7 +287,8 @@ def read_graph(session: Any, model: Model, max_batch: int) -> GraphSpec:
                 f"Model '{model.name}': output '{result.name}' has rows of shape {result.row}; as output.kind it must "
                 f"have {len(KINDS)}: {', '.join(KINDS)}."
             )
-    lengths = manifest.tokenizer.lengths if manifest.tokenizer is not None else (0,)
+    # A zero-shot tagger has a tokenizer too, for its labels.
+    lengths = manifest.tokenizer.lengths if manifest.is_text and manifest.tokenizer is not None else (0,)
     buckets = tuple(bucket for bucket in manifest.batch.buckets if bucket <= max_batch)
     if not buckets:
         raise ConfigError(

@@ -15,6 +15,7 @@ from csgate.inference.pictures import Format, decode, file_bytes
 from csgate.inference.results import KINDS, PictureKind, Vector
 from csgate.inference.runner import Array, Bindings
 from csgate.inference.texts import TextEncoder
+from csgate.inference.zero_shot import ZeroShot, as_scores
 
 HASHED_ON_LOOP_BYTES: Final = 64 * 1024
 """Up to this size a picture is hashed where it arrives (about 40 microseconds); above it, in a worker thread."""
@@ -86,8 +87,12 @@ class PictureLane:
         cache: ResultCache[Seen],
         max_pixels: int,
         top: int,
+        zero_shot: ZeroShot | None = None,
     ) -> None:
-        """``outputs``: the names of the scores, the feature vector and the kinds; ``top``: how many tags are kept."""
+        """``outputs``: the names of the scores, the feature vector and the kinds; ``top``: how many tags are kept.
+
+        ``zero_shot`` makes scores of the first output where that is an embedding.
+        """
         self._bindings = bindings
         self._entry = entry
         self._rows = bindings.inputs()[entry.name]
@@ -98,6 +103,7 @@ class PictureLane:
         self._cache = cache
         self._max_pixels = max_pixels
         self._top = top
+        self._zero_shot = zero_shot
         self._pictures: list[tuple[bytes, int, int, Format, bool] | None] = [None] * len(self._rows)
 
     def prepare(self, row: int, payload: PictureJob | TensorJob) -> Seen | None:
@@ -136,16 +142,17 @@ class PictureLane:
         self._bindings.run(bucket)
 
     def results(self, rows: int) -> list[Seen | Vector]:
-        return [self._result(row) for row in range(rows)]
+        scores = as_scores(self._zero_shot, self._scores[:rows])
+        return [self._result(row, scores[row]) for row in range(rows)]
 
-    def _result(self, row: int) -> Seen | Vector:
+    def _result(self, row: int, scores: Vector) -> Seen | Vector:
         picture = self._pictures[row]
         if picture is None:
-            return _kept(self._scores[row])
+            return _kept(scores)
         key, width, height, format, animated = picture
         vector = None if self._vectors is None else _kept(self._vectors[row])
         kind = None if self._kinds is None else likeliest_kind(self._kinds[row])
-        seen = Seen(best_tags(self._scores[row], self._top), vector, width, height, format, animated, kind)
+        seen = Seen(best_tags(scores, self._top), vector, width, height, format, animated, kind)
         self._cache.put(key, seen, seen.nbytes)
         return seen
 
