@@ -12,9 +12,10 @@ servers are told to stop.
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Final, cast
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -23,7 +24,7 @@ import trio
 from csgate.config import GenerationSettings
 from csgate.errors import CsgateError, EngineUnavailable, Overloaded, TurnTimeout
 from csgate.inference.generation.breaker import Breaker, BreakerState, Permit
-from csgate.inference.generation.remote_answer import AnswerReader, UpstreamLie, UpstreamReport, describe_error
+from csgate.inference.generation.remote_answer import AnswerReader, describe_error
 from csgate.inference.generation.remote_places import Places
 from csgate.inference.generation.remote_request import request_body
 from csgate.inference.generation.remote_retry import parse_retry_after, pause_s
@@ -76,6 +77,22 @@ class _Failure(Exception):
         if self.status == _TOO_MANY:
             return Overloaded(f"the remote server: {self}", retry_after=self.retry_after or 1.0)
         return EngineUnavailable(f"the remote server: {self}", retry_after=self.retry_after)
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body. httpx's own is an async generator, left behind half-way where the server closes early."""
+
+    def __init__(self, body: bytes) -> None:
+        self._parts = iter((body,))
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return next(self._parts)
+        except StopIteration:
+            raise StopAsyncIteration from None
 
 
 class _Answer:
@@ -252,14 +269,12 @@ class RemoteGenerator:
             try:
                 await self._exchange(body, answer, reader, patience)
             except httpx.HTTPError as error:
-                if reader.finish is None:
+                if reader.finish is None and reader.fault is None:
                     where = "broke off" if answer.pieces else "no answer"
                     raise _Failure(f"{where}: {type(error).__name__}: {error}", transient=True) from None
-            except UpstreamLie as error:
-                raise _Failure(str(error)) from None
-            except UpstreamReport as error:
-                if reader.finish is None:
-                    raise _Failure(str(error), transient=error.blamed, blamed=error.blamed) from None
+        fault = reader.fault
+        if fault is not None:
+            raise _Failure(str(fault), transient=fault.transient, blamed=fault.blamed)
         if reader.finish is None:
             if not patience.cancelled_caught:
                 raise _Failure("broke off: the stream ended before the answer did", transient=True)
@@ -270,24 +285,29 @@ class RemoteGenerator:
             raise _Failure("an empty answer", blamed=False)
 
     async def _exchange(self, body: bytes, answer: _Answer, reader: AnswerReader, patience: trio.CancelScope) -> None:
-        async with self._http.stream("POST", self._url, content=body) as response:
+        request = self._http.build_request("POST", self._url, content=body)
+        request.stream = _Body(body)
+        response = await self._http.send(request, stream=True)
+        async with aclosing(response):
             await self._check_head(response)
-            # A generator left half-way has to be closed here, in this task; its type keeps that to itself.
-            chunks = cast(AsyncGenerator[bytes], response.aiter_raw())
-            async with aclosing(chunks):
-                beyond = 0
-                async for chunk in chunks:
-                    if reader.done:
-                        beyond += len(chunk)
-                        if beyond > MAX_BEYOND_BYTES:
-                            return
-                    reader.feed(chunk)
-                    over = reader.finish is not None
-                    while (text := reader.next_text()) is not None:
-                        answer.give(text)
-                        patience.deadline = trio.current_time() + self._settings.silence_seconds
-                    if reader.finish is not None and not over:
-                        patience.deadline = min(patience.deadline, trio.current_time() + LINGER_S)
+            beyond = 0
+            async for chunk in response.aiter_raw():
+                if reader.over:
+                    # Some servers say a little more, and a body read to its end keeps the connection. One that goes on
+                    # is left by cancelling: the generators within httpx must not be abandoned half-way.
+                    beyond += len(chunk)
+                    if reader.fault is not None or beyond > MAX_BEYOND_BYTES:
+                        patience.cancel()
+                    continue
+                reader.feed(chunk)
+                ending = reader.finish is not None
+                while (text := reader.next_text()) is not None:
+                    answer.give(text)
+                    patience.deadline = trio.current_time() + self._settings.silence_seconds
+                if reader.fault is not None:
+                    patience.cancel()
+                elif reader.finish is not None and not ending:
+                    patience.deadline = trio.current_time() + LINGER_S
 
     async def _check_head(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -364,13 +384,11 @@ async def _reported(response: httpx.Response) -> str:
     """Type and code out of an error's body, if it is short and comes soon."""
     content = bytearray()
     error: Any = None
-    with trio.move_on_after(ERROR_BODY_S):
-        chunks = cast(AsyncGenerator[bytes], response.aiter_raw())
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                content += chunk
-                if len(content) > MAX_ERROR_BODY_BYTES:
-                    return ""
+    with trio.move_on_after(ERROR_BODY_S) as patience:
+        async for chunk in response.aiter_raw():
+            content += chunk[: MAX_ERROR_BODY_BYTES - len(content)]
+            if len(content) == MAX_ERROR_BODY_BYTES:
+                patience.cancel()
     try:
         error = msgspec.json.decode(bytes(content))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -408,6 +426,8 @@ async def open_remote_generator(
         transport=transport or open_transport(settings),
         trust_env=False,
         follow_redirects=False,
+        # None are kept: nobody would look at them, and a server could send ever more.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         # Reading is bounded by the first piece's deadline and the silence after it, not by the socket.
         timeout=httpx.Timeout(None, connect=settings.connect_seconds),
     )

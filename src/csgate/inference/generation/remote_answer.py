@@ -24,19 +24,17 @@ _LENGTH_REASONS: Final = frozenset({"length", "max_tokens"})
 _BROKEN_REASONS: Final = frozenset({"content_filter", "tool_calls", "function_call", "error"})
 
 
-class UpstreamLie(Exception):
-    """The server's answer cannot be one. The message is for the log."""
+class Fault(Exception):
+    """Why there is no answer. The message is for the log.
 
-
-class UpstreamReport(Exception):
-    """The server says itself that there is no answer. The message is for the log.
-
-    ``blamed``: the fault is the server's. It is not where what the customer wrote can bring it about.
+    ``blamed``: the fault is the server's. It is not where what the customer wrote can bring it about. ``transient``:
+    it may be better next time.
     """
 
-    def __init__(self, detail: str, *, blamed: bool) -> None:
+    def __init__(self, detail: str, *, blamed: bool = True, transient: bool = False) -> None:
         super().__init__(detail)
         self.blamed = blamed
+        self.transient = transient
 
 
 class _Delta(msgspec.Struct):
@@ -60,7 +58,11 @@ _CHUNK: Final = msgspec.json.Decoder(_Chunk)
 
 
 class AnswerReader:
-    """Reads one response. ``finish`` is None until the server says that the answer is over; ``done`` is its [DONE]."""
+    """Reads one response. ``finish`` is None until the server says that the answer is over; ``done`` is its [DONE].
+
+    With a ``fault`` nothing more comes: this is no stream of chat completion chunks, it is longer than it may be, the
+    server reports an error, or it ended for a reason that leaves the answer useless.
+    """
 
     def __init__(self, max_tokens: int) -> None:
         self._parser = EventParser(
@@ -68,66 +70,68 @@ class AnswerReader:
         )
         self._text_left = SPARE_BYTES // 64 + max_tokens * TEXT_BYTES_PER_TOKEN
         self.finish: FinishReason | None = None
+        self.fault: Fault | None = None
         self.done = False
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
     def feed(self, data: bytes) -> None:
-        """Stores bytes of the body; after [DONE] they are dropped."""
-        if not self.done:
+        """Stores bytes of the body; after [DONE] or a fault they are dropped."""
+        if not self.over:
             self._parser.feed(data)
 
-    def next_text(self) -> str | None:
-        """The next piece of text (never empty), or None until more is fed.
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come, however much is fed."""
+        return self.done or self.fault is not None
 
-        Raises:
-            UpstreamLie: this is no stream of chat completion chunks, or longer than it may be.
-            UpstreamReport: the server reports an error, or ended for a reason that leaves the answer useless.
-        """
-        while not self.done:
-            try:
-                event = self._parser.next_event()
-            except EventStreamError as error:
-                raise UpstreamLie(str(error)) from None
-            if event is None:
-                return None
-            if event.data.strip() == DONE:
-                self.done = True
-                # Some servers never name a reason; that they came to their end says as much.
-                self.finish = self.finish or "stop"
-            elif event.data and (text := self._take(event.data)):
-                return text
+    def next_text(self) -> str | None:
+        """The next piece of text (never empty), or None: until more is fed, or for good, see ``over``."""
+        try:
+            while not self.over and (event := self._parser.next_event()) is not None:
+                if event.data.strip() == DONE:
+                    self.done = True
+                    # Some servers never name a reason; that they came to their end says as much.
+                    self.finish = self.finish or "stop"
+                elif event.data and (text := self._take(event.data)):
+                    return text
+        except EventStreamError as error:
+            self.fault = Fault(str(error))
+        except Fault as fault:
+            self.fault = fault
         return None
 
     def _take(self, data: str) -> str | None:
         try:
             chunk = _CHUNK.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise UpstreamLie(f"an event is not a chunk of a chat completion: {error}") from None
+            raise Fault(f"an event is not a chunk of a chat completion: {error}") from None
         if chunk.error is not None:
-            raise UpstreamReport(f"the server reports an error{describe_error(chunk.error)}", blamed=True)
+            if self.finish is not None:
+                return None  # it does no harm any more
+            raise Fault(f"the server reports an error{describe_error(chunk.error)}", transient=True)
         if chunk.usage is not None:
             self.prompt_tokens = _count(chunk.usage, "prompt_tokens")
             self.completion_tokens = _count(chunk.usage, "completion_tokens")
         if chunk.choices is None:
-            raise UpstreamLie("a chunk without choices")
+            raise Fault("a chunk without choices")
         pieces = [text for choice in chunk.choices if choice.index == 0 and (text := self._choose(choice))]
         return "".join(pieces) or None
 
     def _choose(self, choice: _Choice) -> str | None:
         delta = choice.delta or _Delta()
         if delta.tool_calls:
-            raise UpstreamReport("the model called a tool, and was given none", blamed=False)
+            raise Fault("the model called a tool, and was given none", blamed=False)
         text = delta.content
         if text:
             if self.finish is not None:
-                raise UpstreamLie("text after the end")
+                raise Fault("text after the end")
             self._text_left -= len(text.encode())
             if self._text_left < 0:
-                raise UpstreamLie("more text than max_tokens can be")
+                raise Fault("more text than max_tokens can be")
         if choice.finish_reason:
             if choice.finish_reason in _BROKEN_REASONS:
-                raise UpstreamReport(f"the answer ended by {choice.finish_reason}", blamed=False)
+                raise Fault(f"the answer ended by {choice.finish_reason}", blamed=False)
             self.finish = "length" if choice.finish_reason in _LENGTH_REASONS else "stop"
         return text
 
