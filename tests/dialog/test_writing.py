@@ -59,12 +59,14 @@ class Scripted:
 class Scene:
     """One dialog with a generator, what it streamed, and its log."""
 
-    def __init__(self, generator: Scripted, engine: FakeEngine | None = None, **settings: Any) -> None:
+    def __init__(
+        self, generator: Scripted, engine: FakeEngine | None = None, others: Sequence[Scripted] = (), **settings: Any
+    ) -> None:
         self.generator = generator
         self.deltas: list[str] = []
         self.log = io.StringIO()
         telemetry = Telemetry(log=open_logger("debug", stream=self.log))
-        writer = Writer(generator, SHOP, GenerationSettings(**settings), telemetry)
+        writer = Writer((generator, *others), SHOP, GenerationSettings(**settings), telemetry)
         self.dialog = Dialog(SHOP, engine or FakeEngine(), DialogSettings(), telemetry, writer)
 
     async def answer(self, *args: Any, **more: Any) -> Draft:
@@ -200,3 +202,27 @@ async def test_a_stopped_turn_stops_the_generator(autojump_clock: MockClock) -> 
         await scene.answer()
     assert scope.cancelled_caught
     assert scene.deltas == ["word ", "word "]
+
+
+async def test_the_next_generator_is_asked_in_its_own_style(autojump_clock: MockClock) -> None:
+    small = Scripted(["See **{order_number}** there."], info=SMALL)
+    scene = Scene(Scripted([], error=EngineUnavailable("down")), others=[small])
+    draft = await scene.answer()
+    assert draft.text == "See **12345** there."
+    assert draft.source == "generated"
+    assert small.requests[0].utterances[0].text == "en track_order neutral order_number"
+
+
+async def test_no_other_goes_on_with_what_one_began(autojump_clock: MockClock) -> None:
+    small = Scripted(["See **{order_number}** there."], info=SMALL)
+    scene = Scene(Scripted(["Half an "], error=EngineUnavailable("broke off")), others=[small])
+    draft = await scene.answer()
+    assert draft.source == "canned"
+    assert small.requests == []
+
+
+async def test_a_generator_that_has_nothing_to_say_on_it_is_passed_over(autojump_clock: MockClock) -> None:
+    chat = Scripted(["A parcel, I see."])
+    engine = FakeEngine(tags=[Tag("package", "package", 0.6)])
+    draft = await Scene(Scripted(["No."], info=SMALL), engine, others=[chat]).answer("", STICKER)
+    assert draft.text == "A parcel, I see."

@@ -2,5 +2,6 @@
 
 from csgate.dialog.answer import Dialog
 from csgate.dialog.pack import Pack, load_pack
+from csgate.dialog.writing import Writer
 
-__all__ = ["Dialog", "Pack", "load_pack"]
+__all__ = ["Dialog", "Pack", "Writer", "load_pack"]

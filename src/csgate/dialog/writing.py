@@ -1,6 +1,6 @@
 """The answer in a generator's words, with the pack's own as the way back when anything goes wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ from csgate.dialog.prompt import Filler, Topic, build_prompt, presentable
 from csgate.dialog.understand import Understanding
 from csgate.errors import CsgateError
 from csgate.events import Draft
-from csgate.inference.generation import Generated, GenerationRequest, Generator, Sampling
+from csgate.inference.generation import Generated, GenerationRequest, Generator, GeneratorInfo, Sampling
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry
 
@@ -26,10 +26,12 @@ _ENDS: Final = (". ", "! ", "? ", "。", "！", "？", "\n")
 
 
 class Writer:
-    """Rewrites drafts with a generator. Safe for any number of turns at once."""
+    """Rewrites drafts with the first of its generators that can. Safe for any number of turns at once."""
 
-    def __init__(self, generator: Generator, pack: Pack, settings: GenerationSettings, telemetry: Telemetry) -> None:
-        self.generator: Final = generator
+    def __init__(
+        self, generators: Sequence[Generator], pack: Pack, settings: GenerationSettings, telemetry: Telemetry
+    ) -> None:
+        self._generators = tuple(generators)
         self._pack = pack
         self._settings = settings
         self._log = telemetry.log
@@ -41,25 +43,39 @@ class Writer:
             stop=settings.stop,
         )
 
-    def topic(self, decision: Decision, draft: Draft) -> Topic | None:
-        """What to write about, or ``None`` where the pack's words are the right ones: questions and hand-overs."""
-        match decision:
-            case Answer(intent=intent, slots=slots):
-                return Topic(intent, slots, draft.text)
-            case PictureReply() if self.generator.info.style == "chat":
-                return Topic(None, {}, draft.text)
-            case _:
-                return None
-
     async def rewrite(self, decision: Decision, understanding: Understanding, draft: Draft, turn: Turn) -> Draft:
-        """``draft`` in the generator's words, its pieces sent on as they come; ``draft`` itself where that fails."""
-        topic = self.topic(decision, draft)
-        if topic is None:
-            return draft
+        """``draft`` in a generator's words, its pieces sent on as they come; ``draft`` itself where all fail.
+
+        Once a piece was sent no other generator is asked: a customer must not read the beginning of one answer and the
+        end of another. The reply, which then is the pack's own, replaces what was streamed.
+        """
         began = trio.current_time()
+        for generator in self._generators:
+            topic = topic_of(decision, draft, generator.info)
+            if topic is None:
+                continue
+            shown: list[str] = []
+            written = await self._write(generator, topic, understanding, turn, shown)
+            if written is not None:
+                took_ms = (trio.current_time() - began) * 1e3
+                timing = draft.timing | {
+                    "generate": round(took_ms, 3),
+                    "total": round(draft.timing.get("total", 0.0) + took_ms, 3),
+                }
+                text, first_token_s = written
+                if first_token_s is not None:
+                    timing["first_token"] = round(first_token_s * 1e3, 3)
+                return msgspec.structs.replace(draft, text=text, source="generated", timing=timing)
+            if shown:
+                break
+        return draft
+
+    async def _write(
+        self, generator: Generator, topic: Topic, understanding: Understanding, turn: Turn, shown: list[str]
+    ) -> tuple[str, float | None] | None:
+        """The text, and the seconds to its first token; ``None`` where it failed. ``shown`` is what was sent on."""
+        info = generator.info
         filler = Filler(topic.slots)
-        info = self.generator.info
-        shown: list[str] = []
         request = GenerationRequest(
             utterances=build_prompt(
                 topic,
@@ -73,51 +89,52 @@ class Writer:
             sampling=self._sampling,
             principal=(turn.principal.tenant, turn.principal.subject),
             priority=turn.principal.tier,
-            deadline=min(turn.deadline - RESERVE_S, began + self._settings.total_seconds),
+            deadline=min(turn.deadline - RESERVE_S, trio.current_time() + self._settings.total_seconds),
         )
         try:
-            generated = await self.generator.generate(request, self._taker(filler, shown, turn))
+            generated = await generator.generate(request, _taker(info, filler, shown, turn))
         except CsgateError as error:
             # The customer is answered all the same.
             self._log.warning("generation_failed", model=info.name, code=error.code, detail=error.detail)
-            return draft
+            return None
         filler.end()
-        text = self._usable("".join(shown), generated, filler, understanding)
-        if not text:
+        text = presentable("".join(shown))
+        if filler.broken or not _usable(text, generated, info, understanding):
             self._log.warning("generation_unusable", model=generated.model, finish=generated.finish)
-            return draft
-        took_ms = (trio.current_time() - began) * 1e3
-        timing = draft.timing | {
-            "generate": round(took_ms, 3),
-            "total": round(draft.timing.get("total", 0.0) + took_ms, 3),
-        }
-        if generated.first_token_s is not None:
-            timing["first_token"] = round(generated.first_token_s * 1e3, 3)
-        return msgspec.structs.replace(draft, text=text, source="generated", timing=timing)
+            return None
+        return text if generated.finish == "stop" else _cut(text), generated.first_token_s
 
-    def _taker(self, filler: Filler, shown: list[str], turn: Turn) -> Callable[[str], None]:
-        """Takes the model's pieces; only a ``shop`` model writes placeholders."""
-        fills = self.generator.info.style == "shop"
 
-        def take(piece: str) -> None:
-            if fills:
-                piece = filler.feed(piece)
-            if piece and not filler.broken:
-                shown.append(piece)
-                turn.delta(piece)
+def topic_of(decision: Decision, draft: Draft, info: GeneratorInfo) -> Topic | None:
+    """What to write about, or ``None`` where the pack's words are the right ones: questions and hand-overs."""
+    match decision:
+        case Answer(intent=intent, slots=slots):
+            return Topic(intent, slots, draft.text)
+        case PictureReply() if info.style == "chat":
+            return Topic(None, {}, draft.text)
+        case _:
+            return None
 
-        return take
 
-    def _usable(self, text: str, generated: Generated, filler: Filler, u: Understanding) -> str:
-        """The text to send, or an empty one where it must not be sent."""
-        text = presentable(text)
-        if filler.broken or not text:
-            return ""
-        if self.generator.info.style == "shop":
-            # Its sentences are short: one that does not end, or is in another language, is a failure.
-            whole = generated.finish == "stop" and text[-1] in _SENTENCE_ENDS
-            return text if whole and detect_language(text) == u.language else ""
-        return text if generated.finish == "stop" else _cut(text)
+def _taker(info: GeneratorInfo, filler: Filler, shown: list[str], turn: Turn) -> Callable[[str], None]:
+    """Takes a model's pieces; only a ``shop`` model writes placeholders."""
+    fills = info.style == "shop"
+
+    def take(piece: str) -> None:
+        if fills:
+            piece = filler.feed(piece)
+        if piece and not filler.broken:
+            shown.append(piece)
+            turn.delta(piece)
+
+    return take
+
+
+def _usable(text: str, generated: Generated, info: GeneratorInfo, u: Understanding) -> bool:
+    if not text or info.style == "chat":
+        return bool(text)
+    # A small model's sentences are short: an answer that does not end, or is in another language, is a failure.
+    return generated.finish == "stop" and text[-1] in _SENTENCE_ENDS and detect_language(text) == u.language
 
 
 def _cut(text: str) -> str:

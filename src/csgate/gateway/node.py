@@ -17,7 +17,7 @@ import trio
 
 from csgate.auth import Authenticator, open_authenticator
 from csgate.config import Config
-from csgate.dialog import Dialog, load_pack
+from csgate.dialog import Dialog, Writer, load_pack
 from csgate.errors import CloseCode, ConfigError
 from csgate.gateway.address import Network, parse_networks
 from csgate.gateway.admission import Buckets, Places
@@ -32,7 +32,7 @@ from csgate.gateway.http_stream import HttpSide, server_tls_context
 from csgate.gateway.listener import Listener
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.inference import Engine, EngineInfo, open_engine
-from csgate.inference.generation import Generator
+from csgate.inference.generation.opening import Generators, open_generators
 from csgate.session import Conversations, MemoryStore, open_conversations
 from csgate.telemetry import Telemetry
 
@@ -82,13 +82,15 @@ async def open_node(
         bind(config.server) as (public, operator),
         open_authenticator(config.auth, config.server.data_dir, telemetry=telemetry) as auth,
         open_engine(config.inference, telemetry) as engine,
+        open_generators(config.generation, config.inference, telemetry) as generators,
     ):
-        dialog = Dialog(pack, engine, config.dialog, telemetry)
+        writer = Writer(generators.chain, pack, config.generation, telemetry) if generators.chain else None
+        dialog = Dialog(pack, engine, config.dialog, telemetry, writer)
         async with open_conversations(
             MemoryStore(config.session.max_events), dialog.answer, config.session, telemetry
         ) as conversations:
             async with _listen(
-                config, telemetry, auth, engine, dialog, None, conversations, trusted, tls, now, public, operator
+                config, telemetry, auth, engine, dialog, generators, conversations, trusted, tls, now, public, operator
             ) as node:
                 yield node
 
@@ -100,7 +102,7 @@ async def _listen(
     auth: Authenticator,
     engine: Engine,
     dialog: Dialog,
-    generator: Generator | None,
+    generators: Generators,
     conversations: Conversations,
     trusted: Sequence[Network],
     tls: ssl.SSLContext | None,
@@ -110,7 +112,7 @@ async def _listen(
 ) -> AsyncIterator[Node]:
     limits = config.limits
     phase = _Phase()
-    engine_info = describe_engine(engine.info)
+    engine_info = describe_engine(engine.info, [one.info.name for one in generators.chain])
     clock = trio.current_time
 
     def readiness() -> Readiness:
@@ -142,7 +144,7 @@ async def _listen(
         auth=auth,
         telemetry=telemetry,
         answer=dialog.answer,
-        generator=generator,
+        generator=generators.raw,
         messages=services.messages,
         picture_bytes=services.picture_bytes,
         room=Room(config.session.max_open_turns, config.session.max_open_bytes),
@@ -199,12 +201,15 @@ async def _listen(
             nursery.cancel_scope.cancel()
 
 
-def describe_engine(info: EngineInfo) -> dict[str, Any]:
-    """What clients and operators are told of the engine: provider and precision in use, and each task's model."""
-    return {
+def describe_engine(info: EngineInfo, generators: Sequence[str] = ()) -> dict[str, Any]:
+    """What clients and operators are told: the provider in use, each task's model, and who generates, if anybody."""
+    described: dict[str, Any] = {
         "provider": info.provider,
         "models": {task: f"{model.name} {model.version}" for task, model in info.models.items()},
     }
+    if generators:
+        described["generators"] = list(generators)
+    return described
 
 
 async def _drain(services: ChatServices, chat: ChatDoor, completions: Completions, drain_seconds: float) -> None:
