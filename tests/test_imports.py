@@ -46,6 +46,7 @@ HOMES: dict[str, set[str]] = {
     "structlog": {"telemetry", "gateway", "session"},
     "prometheus_client": {"telemetry"},
     "xxhash": {"session"},
+    "bm25s": {"dialog"},
 }
 
 SANS_IO = {"wire", "protocol"}

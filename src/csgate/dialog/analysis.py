@@ -2,7 +2,7 @@
 
 from typing import Final, assert_never
 
-from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, PictureReply
+from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, Knowledge, PictureReply
 from csgate.dialog.pack import Pack
 from csgate.dialog.template import plain
 from csgate.dialog.understand import Understanding
@@ -45,6 +45,11 @@ def _text_en(decision: Decision, u: Understanding, pack: Pack) -> str:
             sure = "" if intent.confidence >= 1 else f" ({_percent(intent)}% sure)"
             return (
                 f"I read your message as being about {pack.intents[intent.name].title['en']}{sure}{_rest_en(u, pack)}."
+            )
+        case Knowledge(intent=intent, passage=passage):
+            about = "" if intent is None else f" about {pack.intents[intent.name].title['en']}"
+            return (
+                f"I read your message as a question{about}{_rest_en(u, pack)}; the page “{passage.source}” answers it."
             )
         case Clarify(candidates=()):
             return f"I could not tell what your message is about{_rest_en(u, pack)}."
@@ -93,6 +98,9 @@ def _text_zh(decision: Decision, u: Understanding, pack: Pack) -> str:
         case Answer(intent=intent) | Ask(intent=intent):
             sure = "" if intent.confidence >= 1 else f"（把握 {_percent(intent)}%）"
             return f"我理解您的消息是关于“{pack.intents[intent.name].title['zh']}”{sure}{_rest_zh(u, pack)}。"
+        case Knowledge(intent=intent, passage=passage):
+            about = "" if intent is None else f"关于“{pack.intents[intent.name].title['zh']}”的"
+            return f"我理解您在问{about}问题{_rest_zh(u, pack)}，页面“{passage.source}”里有答案。"
         case Clarify(candidates=()):
             return f"我没能看出您的消息想说什么{_rest_zh(u, pack)}。"
         case Clarify(candidates=candidates):

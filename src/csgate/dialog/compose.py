@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from csgate.dialog.analysis import analyse, listed_tags
-from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, PictureReply
+from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, Knowledge, PictureReply
+from csgate.dialog.knowledge_pages import Passage
 from csgate.dialog.pack import OTHER_PICTURE, Pack
-from csgate.dialog.template import Template, pick
+from csgate.dialog.template import Template, escape_markdown, pick
 from csgate.dialog.understand import Understanding
 from csgate.events import Draft, Intent, Language
 
@@ -26,6 +27,13 @@ def compose(decision: Decision, understanding: Understanding, pack: Pack, total_
             body = _say(entry.replies, u, f"reply.{intent.name}", slots)
             text = f"{_opening(u, pack)}{body}" if entry.opening else body
             quick_replies = entry.quick_replies
+        case Knowledge(intent=about, passage=passage):
+            source, hand_over, shown = "knowledge", False, about
+            entry_about = pack.intents[about.name if about is not None else pack.escalation.handover_intent]
+            # A passage may begin with a list or a table, so nothing stands on its first line.
+            opening = _opening(u, pack).strip() if about is None or entry_about.opening else ""
+            text = "\n\n".join(part for part in (opening, passage.text, _named(passage, u)) if part)
+            quick_replies = entry_about.quick_replies if about is not None else (entry_about.name,)
         case Ask(intent=intent, slot=slot, again=again):
             source, hand_over, shown = "ask", False, intent
             entry_slot = pack.slots[slot]
@@ -72,6 +80,12 @@ def _say(
     variants: Mapping[Language, tuple[Template, ...]], u: Understanding, purpose: str, values: Mapping[str, str]
 ) -> str:
     return pick(variants[u.language], u.id, purpose).render(values).strip()
+
+
+def _named(passage: Passage, u: Understanding) -> str:
+    """Where an answer stands, so that a customer can tell whose words these are."""
+    path = " › ".join(map(escape_markdown, passage.path))
+    return f"*来源：{path}*" if u.language == "zh" else f"*Source: {path}*"
 
 
 def _opening(u: Understanding, pack: Pack) -> str:

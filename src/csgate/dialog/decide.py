@@ -1,6 +1,6 @@
 """The second step: one decision from what is understood. Pure, and the only place that weighs thresholds.
 
-Knowledge, business actions and generation will be further members of :data:`Decision`.
+Business actions will be further members of :data:`Decision`.
 """
 
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from csgate.dialog.knowledge_pages import Passage
+from csgate.dialog.knowledge_words import looks_like_question
 from csgate.dialog.pack import Pack
 from csgate.dialog.slots import SlotName
 from csgate.dialog.understand import Understanding
@@ -55,7 +57,30 @@ class PictureReply(msgspec.Struct, frozen=True):
     group: str
 
 
-Decision = Answer | Ask | Clarify | HandOver | PictureReply
+class Knowledge(msgspec.Struct, frozen=True):
+    """A passage of the pack's pages answers. ``intent`` is ``None`` where none that such pages serve comes first."""
+
+    intent: Intent | None
+    passage: Passage
+    score: float
+
+
+Decision = Answer | Ask | Clarify | HandOver | PictureReply | Knowledge
+
+
+def consults(understanding: Understanding, pack: Pack) -> bool:
+    """Whether the pack's pages may have a say: for an intent that they serve, and for what is unclear or out of scope
+    and looks like a question."""
+    u = understanding
+    if u.wordless or u.wants_person or not u.ranking:
+        return False
+    if u.ranking[0].confidence >= 1:
+        # A button was pressed, so to say, and its reply was written for it.
+        return False
+    clear = _clear(u, pack)
+    if clear is not None and clear.name != pack.escalation.out_of_scope_intent:
+        return pack.intents[clear.name].knowledge
+    return looks_like_question(u.text)
 
 
 def decide(understanding: Understanding, pack: Pack) -> Decision:
@@ -72,6 +97,9 @@ def decide(understanding: Understanding, pack: Pack) -> Decision:
     resumed = _resumed(u, pack, clear)
     if resumed is not None:
         return _fulfil(resumed, u, pack)
+    known = _known(u, pack)
+    if known is not None:
+        return known
     if clear is not None:
         return _fulfil(clear, u, pack)
     candidates = tuple(
@@ -95,6 +123,16 @@ def _clear(u: Understanding, pack: Pack) -> Intent | None:
         return None
     lead = u.ranking[0].confidence - (u.ranking[1].confidence if len(u.ranking) > 1 else 0.0)
     return u.ranking[0] if lead >= pack.thresholds.ambiguity else None
+
+
+def _known(u: Understanding, pack: Pack) -> Knowledge | None:
+    """The passage that answers, where one surely enough does."""
+    rules = pack.knowledge
+    if not u.knowledge or u.knowledge[0].score < rules.threshold or u.knowledge[0].lead < rules.margin:
+        return None
+    best = u.knowledge[0]
+    first = u.ranking[0] if u.ranking and pack.intents[u.ranking[0].name].knowledge else None
+    return Knowledge(first, best.passage, best.score)
 
 
 def _negative(u: Understanding, pack: Pack) -> bool:

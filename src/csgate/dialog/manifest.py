@@ -48,6 +48,15 @@ class Escalation(_Shape):
     phrases: dict[Language, tuple[Line, ...]] = {}
 
 
+class KnowledgeRules(_Shape):
+    """When a passage of the pack's pages answers. ``threshold``: what its score must reach. ``margin``: how far it must
+    be ahead of the next. ``sample``: the pages are not the shop's own yet, which is said in the log at every start."""
+
+    threshold: Share = 0.6
+    margin: Share = 0.02
+    sample: bool = False
+
+
 class PackFile(_Shape):
     """pack.toml. ``system``: what a generator is told first, by language."""
 
@@ -56,6 +65,7 @@ class PackFile(_Shape):
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     thresholds: Thresholds = Thresholds()
     escalation: Escalation
+    knowledge: KnowledgeRules = KnowledgeRules()
     system: dict[Language, Text] = {}
 
 
@@ -74,6 +84,7 @@ class IntentFile(_Shape):
     quick_replies: Names = ()
     hand_over: bool = False
     opening: bool = True
+    knowledge: bool = False
     texts: dict[Language, IntentWords]
 
 

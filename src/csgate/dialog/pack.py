@@ -10,9 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from csgate.dialog.knowledge import KnowledgeIndex, load_knowledge
 from csgate.dialog.manifest import (
     Escalation,
     IntentFile,
+    KnowledgeRules,
     PackFile,
     PhraseFile,
     PictureFile,
@@ -53,13 +55,17 @@ Variants = Mapping[Language, tuple[Template, ...]]
 
 @dataclass(frozen=True, slots=True)
 class PackIntent:
-    """An intent: what it needs, what it says, and whether a person takes over."""
+    """An intent: what it needs, what it says, and whether a person takes over.
+
+    ``knowledge``: it asks for something that the pack's pages may answer.
+    """
 
     name: str
     requires: tuple[SlotName, ...]
     quick_replies: tuple[str, ...]
     hand_over: bool
     opening: bool
+    knowledge: bool
     title: Mapping[Language, str]
     say: Mapping[Language, str]
     replies: Variants
@@ -104,6 +110,8 @@ class Pack:
     pictures: Mapping[str, PackPicture]
     phrases: Mapping[str, PackPhrase]
     system: Mapping[Language, str]
+    knowledge: KnowledgeRules
+    pages: Mapping[Language, KnowledgeIndex] = field(repr=False, compare=False)
     said: Mapping[str, str] = field(repr=False)
     person_phrases: Mapping[Language, tuple[str, ...]] = field(repr=False)
     groups: Mapping[str, tuple[str, ...]] = field(repr=False)
@@ -219,6 +227,8 @@ class _Loader:
             pictures=pictures,
             phrases=phrases,
             system=self.head.system,
+            knowledge=self.head.knowledge,
+            pages=load_knowledge(self.folder / "knowledge", self.languages),
             said=self.said(intents),
             person_phrases={
                 # Chinese has no spaces between words.
@@ -246,6 +256,7 @@ class _Loader:
                 quick_replies=shape.quick_replies,
                 hand_over=shape.hand_over,
                 opening=shape.opening,
+                knowledge=shape.knowledge,
                 title={language: words.title for language, words in shape.texts.items()},
                 say={language: words.say for language, words in shape.texts.items()},
                 replies={

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from csgate.dialog.engine import Engine
+from csgate.dialog.knowledge import Hit
 from csgate.dialog.language import choose_language, detect_language
 from csgate.dialog.pack import OTHER_PICTURE, UNCLEAR_PICTURE, Pack
 from csgate.dialog.recollection import MAX_CHARS, Memory, Recollection
@@ -49,6 +50,7 @@ class Understanding(msgspec.Struct, frozen=True):
         wordless: the text has neither words nor slots.
         words_beside: letters of the text outside its slots.
         wants_person: a phrase of the pack's asks for a person outright.
+        knowledge: what the pack's pages say, best first; looked up only where :func:`csgate.dialog.decide.consults`.
         lacking: tasks that the engine does not serve and that this message would have needed.
     """
 
@@ -64,6 +66,7 @@ class Understanding(msgspec.Struct, frozen=True):
     words_beside: int
     wants_person: bool
     recollection: Recollection
+    knowledge: tuple[Hit, ...] = ()
     lacking: frozenset[Task] = frozenset()
     stages: Stages = Stages()
     kind: PictureKind | None = None
