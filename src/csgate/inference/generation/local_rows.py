@@ -229,11 +229,11 @@ class Rows:
         if graph.positions is not None:
             positions = np.ascontiguousarray(total - new + np.arange(new))
             _bind(binding.bind_input, graph.positions, positions)
-        logits = np.empty((count, new, graph.vocabulary), graph.logits_dtype)
+        logits: NDArray[Any] = np.empty((count, new, graph.vocabulary), graph.logits_dtype)
         _bind(binding.bind_output, graph.logits, logits)
         graph.session.run_with_iobinding(binding)
-        last: NDArray[np.float32] = logits[:, -1].astype(np.float32, copy=False)
-        return last
+        last = logits[:, -1]
+        return last if last.dtype == np.float32 else last.astype(np.float32)
 
     def _binding(self, row: int, count: int) -> Any:
         """Past and present both bound to rows ``row`` to ``row + count`` of the cache."""
