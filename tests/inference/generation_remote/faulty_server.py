@@ -160,6 +160,7 @@ class FaultyServer:
                 await self._answer(Exchange(self, request, stream), stream)
             finally:
                 self.answering -= 1
+            await self._tell()
             reader = h11.Connection(h11.SERVER)  # its own side of the talk was never told to it
 
     async def _answer(self, exchange: Exchange, stream: trio.abc.Stream) -> None:

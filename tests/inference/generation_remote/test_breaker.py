@@ -2,8 +2,8 @@
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, consumes, initialize, invariant, rule
 from hypothesis.stateful import Bundle as Held
+from hypothesis.stateful import RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from csgate.inference.generation.breaker import TRANSITIONS, Breaker, BreakerState, Permit
 

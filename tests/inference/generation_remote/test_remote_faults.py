@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-
-from csgate.errors import CsgateError, EngineUnavailable, Overloaded, TurnTimeout
-from csgate.inference.generation.breaker import BreakerState
 from tests.inference.generation_remote.conftest import KEY, Log, OpenRemote, Outcome, ask, asked
 from tests.inference.generation_remote.faulty_server import (
     Behaviour,
@@ -24,6 +21,9 @@ from tests.inference.generation_remote.faulty_server import (
     stalls,
     status,
 )
+
+from csgate.errors import CsgateError, EngineUnavailable, Overloaded, TurnTimeout
+from csgate.inference.generation.breaker import BreakerState
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 
@@ -215,8 +215,9 @@ async def test_killed_in_the_middle_of_streams(remote: OpenRemote, skipping_cloc
     outcomes: list[Outcome] = []
 
     async def behave(exchange: Exchange) -> None:
+        number = len(exchange.server.requests)
         await exchange.head()
-        if len(exchange.server.requests) % 2:
+        if number % 2:
             await exchange.text("Your ")
         await trio.sleep_forever()
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 import msgspec
@@ -38,6 +38,8 @@ MAX_BEYOND_BYTES: Final = 16 * 1024
 """What may come after [DONE] before the connection is given up."""
 ERROR_BODY_S: Final = 1.0
 MAX_ERROR_BODY_BYTES: Final = 16 * 1024
+MAX_REASON_CHARS: Final = 300
+MAX_CAUSES: Final = 8
 LARGE_PICTURES_BYTES: Final = 128 * 1024
 """From here on the request's body is made in a thread: about half a millisecond's work."""
 ASCII_PER_TOKEN: Final = 4
@@ -271,7 +273,7 @@ class RemoteGenerator:
             except httpx.HTTPError as error:
                 if reader.finish is None and reader.fault is None:
                     where = "broke off" if answer.pieces else "no answer"
-                    raise _Failure(f"{where}: {type(error).__name__}: {error}", transient=True) from None
+                    raise _Failure(f"{where}: {_reason(error)}", transient=True) from None
         fault = reader.fault
         if fault is not None:
             raise _Failure(str(fault), transient=fault.transient, blamed=fault.blamed)
@@ -291,7 +293,7 @@ class RemoteGenerator:
         async with aclosing(response):
             await self._check_head(response)
             beyond = 0
-            async for chunk in response.aiter_raw():
+            async for chunk in _body_of(response):
                 if reader.over:
                     # Some servers say a little more, and a body read to its end keeps the connection. One that goes on
                     # is left by cancelling: the generators within httpx must not be abandoned half-way.
@@ -380,12 +382,29 @@ def _hint(status: int) -> str:
             return "check generation.model and the sampling settings against what the server takes"
 
 
+def _reason(error: BaseException) -> str:
+    """The kind of ``error``, and the words of what is nearest its root: httpx leaves out why TLS or the system failed."""
+    kind, words = type(error).__name__, ""
+    cause: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if cause is None:
+            break
+        words = str(cause) or words
+        cause = cause.__cause__ or cause.__context__
+    return f"{kind}: {words}"[:MAX_REASON_CHARS]
+
+
+def _body_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it comes, undecoded: ``aiter_raw``, also of a response that came whole (by a transport for tests)."""
+    return aiter(cast(httpx.AsyncByteStream, response.stream))
+
+
 async def _reported(response: httpx.Response) -> str:
     """Type and code out of an error's body, if it is short and comes soon."""
     content = bytearray()
     error: Any = None
     with trio.move_on_after(ERROR_BODY_S) as patience:
-        async for chunk in response.aiter_raw():
+        async for chunk in _body_of(response):
             content += chunk[: MAX_ERROR_BODY_BYTES - len(content)]
             if len(content) == MAX_ERROR_BODY_BYTES:
                 patience.cancel()
