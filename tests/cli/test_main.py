@@ -18,7 +18,10 @@ def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str
     assert "csgate serve" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS), ["models", "check", "-h"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in COMMANDS), ["models", "check", "-h"], ["models", "run", "-h"]],
+)
 def test_every_help_says_something(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -79,6 +79,24 @@ def test_bench(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 thread a run" in capsys.readouterr().out
 
 
+def test_bench_of_a_model_on_cuda_shows_the_cpu_as_well(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def bench(folder: Path, device: str, *_: Any, **__: Any) -> list[BenchRow]:
+        asked.append(device)
+        provider = "CPUExecutionProvider" if device == "cpu" else "CUDAExecutionProvider"
+        return [BenchRow(8, 0, 0.5, 1.25, 2000.0, provider, "fp16")]
+
+    monkeypatch.setattr(inspect, "bench_model", bench)
+    assert run(root, "bench", "good") == 0
+    out = capsys.readouterr().out
+    assert out.index("good (CUDAExecutionProvider, fp16") < out.index("good (CPUExecutionProvider")
+    assert run(root, "bench", "good", "--device", "cuda") == 0
+    assert asked == ["auto", "cpu", "cuda"]
+
+
 def test_names_and_folders_that_are_not_there(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(root, "check", "other") == 2
     assert "There is no model 'other'" in capsys.readouterr().err
