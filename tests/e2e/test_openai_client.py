@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import openai
@@ -111,6 +112,15 @@ def test_refusals_are_the_clients_own_errors(
     assert caught.value.param == param
     assert caught.value.code
     assert caught.value.request_id
+
+
+def test_the_example_in_the_documentation(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "openai.md").read_text(encoding="utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    ours = example.replace("http://127.0.0.1:8080", server.http)
+    key = repr(server.token("crm", role="service"))
+    exec(ours.replace('os.environ["KEY"]', key), {})
+    assert "12345" in capsys.readouterr().out
 
 
 def test_other_keys_are_refused(server: Server) -> None:
