@@ -335,3 +335,15 @@ async def test_a_tagger_without_features_does_not_fit_a_fusion_model(
     with pytest.raises(ModelError, match="belong together"):
         async with open_engine(settings(), telemetry):
             pass
+
+
+async def test_falling_back_to_the_cpu_is_loud_and_said_once(settings: Callable[..., InferenceSettings]) -> None:
+    stream = io.StringIO()
+    async with open_engine(settings(device="auto"), Telemetry(log=open_logger("warning", "json", stream))):
+        pass
+    told = [
+        line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"] == "inference.cpu_fallback"
+    ]
+    assert len(told) == 1
+    assert len(told[0]["models"]) == 4
+    assert told[0]["level"] == "warning"

@@ -4,7 +4,6 @@ import builtins
 import ctypes
 import gc
 import io
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,19 +214,17 @@ def test_cuda_demanded_without_cuda_stops_the_start(tmp_path: Path) -> None:
         open_runner(model, settings("cuda"), QUIET, CudaStandIn(starts=False))
 
 
-def test_auto_falls_back_loudly(tmp_path: Path) -> None:
-    log, stream = log_lines()
-    runner = open_runner(load_model(write_tagger(tmp_path)), settings("auto"), log, CudaStandIn(starts=False))
+def test_auto_falls_back_and_says_why(tmp_path: Path) -> None:
+    runner = open_runner(load_model(write_tagger(tmp_path)), settings("auto"), QUIET, CudaStandIn(starts=False))
     assert runner.provider == CPU_PROVIDER
-    line = json.loads(stream.getvalue())
-    assert (line["event"], line["level"], line["model"]) == ("inference.cpu_fallback", "warning", "tiny-tagger")
+    assert "could not start CUDA" in runner.fallback
 
 
 def test_the_cpu_asked_for_is_no_fallback(tmp_path: Path) -> None:
     log, stream = log_lines()
     runtime = CudaStandIn()
     runner = open_runner(load_model(write_tagger(tmp_path)), settings("cpu"), log, runtime)
-    assert (runner.provider, stream.getvalue(), runtime.preloaded) == (CPU_PROVIDER, "", False)
+    assert (runner.provider, runner.fallback, stream.getvalue(), runtime.preloaded) == (CPU_PROVIDER, "", "", False)
 
 
 def test_a_runtime_without_preloading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

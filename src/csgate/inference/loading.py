@@ -62,7 +62,18 @@ def load_models(
         lanes = [make(bound) for bound in bindings]
         loaded[task] = LoadedModel(model, runner, lanes, BatchPlan(runner.spec.buckets, costs), parallel)
     _check_fusion(loaded)
+    _tell_fallback(loaded, telemetry)
     return loaded
+
+
+def _tell_fallback(loaded: dict[TaskName, LoadedModel], telemetry: Telemetry) -> None:
+    """Falling back to the CPU is loud: one warning a reason, with the models that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for ready in loaded.values():
+        if ready.runner.fallback:
+            reasons.setdefault(ready.runner.fallback, []).append(ready.model.name)
+    for reason, models in reasons.items():
+        telemetry.log.warning("inference.cpu_fallback", models=models, reason=reason)
 
 
 def _lane_maker(

@@ -85,6 +85,8 @@ class Runner(Protocol):
     spec: GraphSpec
     parallel: bool
     """Whether runs of several bindings may go side by side to advantage (CPU); ``warmup`` finds out."""
+    fallback: str
+    """Why it does not run on CUDA though it might have; empty where it does, or where the CPU was asked for."""
 
     def bind(self) -> Bindings:
         """A new set of buffers."""
@@ -121,6 +123,7 @@ class OnnxRunner:
         self.precision: Precision = precision
         self.sha256: str = model.manifest.files[precision].sha256
         self.parallel: bool = self.provider == CPU_PROVIDER
+        self.fallback: str = ""
         self.spec: GraphSpec = read_graph(session, model, settings.max_batch)
 
     def bind(self) -> Bindings:
@@ -221,10 +224,10 @@ def open_runner(model: Model, settings: InferenceSettings, log: Logger, runtime:
         reason = "the ONNX Runtime installed here has no CUDA (pip install 'csgate[cuda]' instead of 'csgate[cpu]')"
     if settings.device == "cuda":
         raise ConfigError(f"inference.device is 'cuda' but {reason}; mend that or set inference.device to 'auto'.")
-    if settings.device == "auto":
-        log.warning("inference.cpu_fallback", model=model.name, reason=reason)
     precision = model.precision("cpu")
-    return OnnxRunner(ort, _open_session(ort, model, precision, settings, "cpu"), model, precision, settings)
+    runner = OnnxRunner(ort, _open_session(ort, model, precision, settings, "cpu"), model, precision, settings)
+    runner.fallback = reason if settings.device == "auto" else ""
+    return runner
 
 
 def page_lock(array: Array) -> bool:
