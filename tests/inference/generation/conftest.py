@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from tests.inference.generation.llama import write_llama
 
 

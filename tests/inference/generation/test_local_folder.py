@@ -2,10 +2,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.inference.generation.llama import MARKERS, change_config
 
 from csgate.errors import ModelError
 from csgate.inference.generation.local_folder import read_folder
-from tests.inference.generation.llama import MARKERS, change_config
 
 
 @pytest.fixture

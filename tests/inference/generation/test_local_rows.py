@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from tests.inference.generation.llama import change_config, write_llama
 
 from csgate.inference.generation import local_rows
 from csgate.inference.generation.local_folder import read_folder
 from csgate.inference.generation.local_rows import RowGraph, Rows, UnsuitableGraph
 from csgate.inference.generation.local_step import Step
 from csgate.inference.generation.request import Sampling
-from tests.inference.generation.llama import change_config, write_llama
 
 GREEDY = Sampling(temperature=0)
 PROMPTS = [[5 + i, 40, 41 + i, *range(60, 60 + 3 * i)] for i in range(6)]

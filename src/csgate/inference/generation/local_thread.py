@@ -151,7 +151,8 @@ class EngineThread:
             if update.tokens:
                 self._tokens_counter.inc(update.tokens)
                 answer.tokens += update.tokens
-                answer.first_at = answer.first_at or now
+                if answer.first_at is None:
+                    answer.first_at = now
                 answer.last_at = now
             if update.text and not answer.abandoned:
                 answer.text.append(update.text)
