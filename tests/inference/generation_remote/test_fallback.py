@@ -12,7 +12,7 @@ from tests.inference.generation_remote.faulty_server import Behaviour, answers, 
 from csgate.errors import BadEnvelope, CsgateError, EngineUnavailable, Overloaded, TurnTimeout
 from csgate.inference.generation import Generated, GenerationRequest, Generator, GeneratorInfo, Utterance
 from csgate.inference.generation.fallback import FallbackGenerator
-from csgate.telemetry import Telemetry
+from csgate.telemetry import Telemetry, open_logger
 
 
 class Scripted:
@@ -61,8 +61,6 @@ async def test_the_first_answers(autojump_clock: trio.testing.MockClock) -> None
 
 @pytest.mark.parametrize("error", [EngineUnavailable("x"), Overloaded("x"), TurnTimeout("x")])
 async def test_the_second_answers(error: CsgateError, autojump_clock: trio.testing.MockClock, log: Log) -> None:
-    from csgate.telemetry import open_logger
-
     telemetry = Telemetry(log=open_logger(stream=log))
     first, second = Scripted("first", error=error, seconds=2), Scripted("second", "B", seconds=3)
     outcome = await ask(both(first, second, telemetry=telemetry), asked(deadline=trio.current_time() + 20))

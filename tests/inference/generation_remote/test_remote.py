@@ -29,6 +29,7 @@ from csgate.errors import BadBase64, BadEnvelope, ConfigError, EngineUnavailable
 from csgate.events import Picture
 from csgate.inference.generation import GenerationRequest, Sampling, Utterance
 from csgate.inference.generation.remote import open_remote_generator
+from csgate.inference.generation.remote_places import Places
 from csgate.telemetry import Telemetry
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
@@ -116,6 +117,46 @@ async def test_without_a_key_and_a_model(remote: OpenRemote, skipping_clock: tri
     assert outcome.generated.model == "127.0.0.1"
     assert "authorization" not in server.requests[0].headers
     assert "model" not in server.requests[0].json
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (("Yes.", "\n", "\nUser: no"), "Yes."),
+        (("Yes. User", "s like it. ", "User"), "Yes. Users like it. User"),
+        (("Yes. ", "Us", "er:", " and on"), "Yes. "),
+        (("Yes.\n",), "Yes.\n"),
+    ],
+)
+@pytest.mark.parametrize("finish", ["stop", None])
+async def test_stop_strings_that_the_server_does_not_know(
+    pieces: tuple[str, ...], text: str, finish: str | None, remote: OpenRemote, skipping_clock: trio.testing.MockClock
+) -> None:
+    async def behave(exchange: Exchange) -> None:
+        await exchange.head()
+        for piece in pieces:
+            await exchange.text(piece)
+            await trio.sleep(0.01)
+        if finish is not None:
+            await exchange.finish(finish)
+        else:
+            await exchange.event("[DONE]")
+            await trio.sleep_forever()
+
+    async with faulty_server(behave) as server, remote(server.url) as generator:
+        outcome = await ask(generator, asked(stop=("\n\n", "User:")))
+        assert outcome.generated is not None
+        assert (outcome.text, outcome.generated.finish) == (text, "stop")
+        await server.until(lambda seen: seen.answering == 0)
+
+
+async def test_an_answer_is_no_longer_than_the_settings_say(
+    remote: OpenRemote, skipping_clock: trio.testing.MockClock
+) -> None:
+    async with faulty_server(answers("Yes")) as server, remote(server.url, max_tokens=50) as generator:
+        for wanted in (40, 4000):
+            await ask(generator, asked(max_tokens=wanted))
+    assert [request.json["max_tokens"] for request in server.requests] == [40, 50]
 
 
 @pytest.mark.parametrize("size", [20, 200_000])
@@ -264,7 +305,7 @@ async def test_nothing_is_left_behind_by_those_who_leave(
                     nursery.start_soon(leave, number * 0.05)
         await server.until(lambda seen: seen.open == 0)
         assert server.most_answering <= 4
-        pool = generator._http._transport._pool  # type: ignore[attr-defined]
+        pool = generator._upstream._http._transport._pool  # type: ignore[attr-defined]
         assert pool.connections == []
         assert (generator._places.taken, generator._places.waiting) == (0, 0)
 
@@ -322,30 +363,55 @@ async def test_so_many_at_once_and_so_many_waiting(
 async def test_the_urgent_first_and_principals_in_turn(
     remote: OpenRemote, skipping_clock: trio.testing.MockClock
 ) -> None:
-    async with faulty_server(answers("Yes")) as server, remote(server.url, concurrency=1) as generator:
-        order: list[str] = []
+    go = trio.Event()
 
-        async def one(principal: str, priority: int, deadline: float = float("inf")) -> None:
-            outcome = await ask(generator, asked(principal=principal, priority=priority, deadline=deadline))
-            order.append(principal if outcome.generated else type(outcome.error).__name__)
+    async def behave(exchange: Exchange) -> None:
+        await go.wait()
+        await answers("Yes")(exchange)
 
-        async with generator._places.place("holder", 0, float("inf")), trio.open_nursery() as nursery:
+    async with faulty_server(behave) as server, remote(server.url, concurrency=1) as generator:
+        errors: list[Any] = []
+
+        async def one(name: str, principal: str, priority: int, deadline: float = float("inf")) -> None:
+            request = asked(name, principal=principal, priority=priority, deadline=deadline)
+            errors.append((await ask(generator, request)).error)
+
+        async with trio.open_nursery() as nursery:
             hasty = trio.current_time() + 1
-            for principal, priority in (("a", 1), ("a", 1), ("b", 1), ("vip", 0)):
-                nursery.start_soon(one, principal, priority)
-                await trio.testing.wait_all_tasks_blocked(0.01)
-            nursery.start_soon(one, "hasty", 0, hasty)
+            waiting = [("first", "a", 1), ("a1", "a", 1), ("a2", "a", 1), ("b", "b", 1), ("vip", "c", 0)]
+            for name, principal, priority in waiting:
+                nursery.start_soon(one, name, principal, priority)
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(one, "hasty", "d", 0, hasty)
             await trio.sleep_until(hasty + 0.1)
-            assert order == ["TurnTimeout"]
-            nursery.start_soon(_let_go, generator._places)
-        assert order[1:] == ["vip", "a", "b", "a"]
-        assert generator._places.taken == 0
+            assert [type(error) for error in errors] == [TurnTimeout]
+            go.set()
+        assert [request.json["messages"][0]["content"] for request in server.requests] == [
+            "first",
+            "vip",
+            "a1",
+            "b",
+            "a2",
+        ]
+        assert errors[1:] == [None] * 5
 
 
-async def _let_go(places: Any) -> None:
-    """Ends the holder's place early: its context ends only once all have been served."""
-    places._pass_on()
-    places.taken += 1
+async def test_a_waiter_expires_in_the_step_in_which_its_turn_comes(autojump_clock: trio.testing.MockClock) -> None:
+    places = Places(1, 10)
+    order: list[str] = []
+
+    async def one(name: str, deadline: float) -> None:
+        with trio.move_on_at(deadline):
+            async with places.place(name, 1, deadline):
+                order.append(name)
+                await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for name, deadline in (("first", 9.0), ("late", 1.0), ("next", 9.0)):
+            nursery.start_soon(one, name, deadline)
+            await trio.testing.wait_all_tasks_blocked()
+    assert order == ["first", "next"]
+    assert (places.taken, places.waiting) == (0, 0)
 
 
 # --- Connections ----------------------------------------------------------------------------------------------------

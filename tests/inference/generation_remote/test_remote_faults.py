@@ -52,6 +52,12 @@ async def good_after_a_comment(exchange: Exchange) -> None:
     await exchange.finish()
 
 
+async def drops_after_the_end(exchange: Exchange) -> None:
+    await exchange.head()
+    await exchange.text("done", finish_reason="stop")
+    exchange.drop()
+
+
 async def dripping_error(exchange: Exchange) -> None:
     await exchange.head(500, content_type="application/json")
     while True:
@@ -153,6 +159,7 @@ async def test_the_next_answer_is_a_good_one(
     ("behaviour", "text"),
     [
         (good_after_a_comment, "ok"),
+        (drops_after_the_end, "done"),
         (events(said("done"), {"choices": []}, said("", finish_reason="stop")), "done"),
         (events(said("done"), "[DONE]", "whatever comes then"), "done"),
         (events(said("done", finish_reason="eos"), {"error": {"code": "late"}}), "done"),

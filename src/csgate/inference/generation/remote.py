@@ -13,105 +13,33 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, cast
+from typing import Final
 
 import httpx
 import msgspec
 import trio
 
 from csgate.config import GenerationSettings
-from csgate.errors import CsgateError, EngineUnavailable, Overloaded, TurnTimeout
+from csgate.errors import CsgateError, EngineUnavailable, Overloaded, PeerError, TurnTimeout
 from csgate.inference.generation.breaker import Breaker, BreakerState, Permit
-from csgate.inference.generation.remote_answer import AnswerReader, describe_error
+from csgate.inference.generation.remote_answer import AnswerReader
 from csgate.inference.generation.remote_places import Places
 from csgate.inference.generation.remote_request import request_body
-from csgate.inference.generation.remote_retry import parse_retry_after, pause_s
+from csgate.inference.generation.remote_retry import pause_s
 from csgate.inference.generation.remote_target import chat_url, is_exposed, open_transport, origin, read_key
-from csgate.inference.generation.request import Generated, GenerationRequest, GeneratorInfo
+from csgate.inference.generation.remote_upstream import Answer, Failure, Upstream
+from csgate.inference.generation.request import Generated, GenerationRequest, GeneratorInfo, Sampling
 from csgate.telemetry import Telemetry
 
-LINGER_S: Final = 0.25
-"""After the answer's last word: for [DONE], the token counts and the response's end, which keeps the connection."""
-MAX_BEYOND_BYTES: Final = 16 * 1024
-"""What may come after [DONE] before the connection is given up."""
-ERROR_BODY_S: Final = 1.0
-MAX_ERROR_BODY_BYTES: Final = 16 * 1024
-MAX_REASON_CHARS: Final = 300
-MAX_CAUSES: Final = 8
 LARGE_PICTURES_BYTES: Final = 128 * 1024
 """From here on the request's body is made in a thread: about half a millisecond's work."""
 ASCII_PER_TOKEN: Final = 4
 TELL_AGAIN_S: Final = 3600.0
 """How often the log names the same mistake in the settings."""
 
-_OK: Final = 200
 _OPERATORS_PROBLEM: Final = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422})
-_PASSING: Final = frozenset({408, 425, 429})
-_TOO_MANY: Final = 429
-
-
-class _Failure(Exception):
-    """One try came to nothing.
-
-    ``blamed``: it counts against the server. ``transient``: worth another try. ``status`` is the HTTP status, where
-    there was one.
-    """
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        transient: bool = False,
-        blamed: bool = True,
-        retry_after: float | None = None,
-        status: int | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.transient = transient
-        self.blamed = blamed
-        self.retry_after = retry_after
-        self.status = status
-
-    def typed(self) -> CsgateError:
-        """What the caller is told."""
-        if self.status == _TOO_MANY:
-            return Overloaded(f"the remote server: {self}", retry_after=self.retry_after or 1.0)
-        return EngineUnavailable(f"the remote server: {self}", retry_after=self.retry_after)
-
-
-class _Body(httpx.AsyncByteStream):
-    """A request's body. httpx's own is an async generator, left behind half-way where the server closes early."""
-
-    def __init__(self, body: bytes) -> None:
-        self._parts = iter((body,))
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return next(self._parts)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-
-class _Answer:
-    """One answer in the making, over all its tries."""
-
-    def __init__(self, request: GenerationRequest, on_text: Callable[[str], None], began: float) -> None:
-        self.sampling = request.sampling
-        self.began = began
-        self.pieces: list[str] = []
-        self.first_token_s: float | None = None
-        self._on_text = on_text
-
-    def give(self, text: str) -> None:
-        if self.first_token_s is None:
-            self.first_token_s = trio.current_time() - self.began
-        self.pieces.append(text)
-        self._on_text(text)
 
 
 class RemoteGenerator:
@@ -136,13 +64,11 @@ class RemoteGenerator:
             prompt_tokens=settings.prompt_tokens,
             pictures=settings.pictures,
         )
-        self._url = url
-        self._http = http
+        self._upstream = Upstream(url, http, settings, unix_time)
         self._settings = settings
         self._log = telemetry.log.bind(model=name, server=origin(url))
         self._metrics = telemetry.metrics
         self._jitter = jitter
-        self._unix_time = unix_time
         self._places = Places(settings.concurrency, settings.queue_items)
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds)
         self._told: dict[int, float] = {}
@@ -165,7 +91,7 @@ class RemoteGenerator:
         return math.ceil(plain / ASCII_PER_TOKEN) + len(text) - plain
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None]) -> Generated:
-        """See ``Generator.generate``.
+        """See ``Generator.generate``. ``max_tokens`` of the request is cut to that of the settings.
 
         Raises:
             Overloaded: the queue here is full, or the server answers 429 to every try.
@@ -179,10 +105,10 @@ class RemoteGenerator:
         deadline = min(request.deadline, began + self._settings.total_seconds)
         outcome = "cancelled"
         try:
-            generated = await self._by(deadline, request, _Answer(request, on_text, began))
+            generated = await self._by(deadline, request, Answer(self._sampling(request.sampling), on_text, began))
             outcome = generated.finish
         except CsgateError as error:
-            outcome = error.code
+            outcome = _outcome(error)
             raise
         else:
             self._measure(generated)
@@ -190,12 +116,14 @@ class RemoteGenerator:
         finally:
             self._metrics.generations.labels(self._info.name, outcome).inc()
 
-    async def _by(self, deadline: float, request: GenerationRequest, answer: _Answer) -> Generated:
+    def _sampling(self, sampling: Sampling) -> Sampling:
+        return msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, self._settings.max_tokens))
+
+    async def _by(self, deadline: float, request: GenerationRequest, answer: Answer) -> Generated:
         with trio.move_on_at(deadline):
             await trio.lowlevel.checkpoint_if_cancelled()
             async with self._places.place(request.principal, request.priority, deadline):
-                body = await self._body(request)
-                reader = await self._tries(body, answer, deadline)
+                reader = await self._tries(await self._body(request, answer.sampling), answer, deadline)
                 return Generated(
                     text="".join(answer.pieces),
                     finish=reader.finish or "stop",
@@ -207,22 +135,22 @@ class RemoteGenerator:
                 )
         raise TurnTimeout(f"the deadline passed after {len(answer.pieces)} pieces from the remote server")
 
-    async def _body(self, request: GenerationRequest) -> bytes:
+    async def _body(self, request: GenerationRequest, sampling: Sampling) -> bytes:
         pictures = self._info.pictures
         model = self._settings.model
         size = sum(len(picture.data) for utterance in request.utterances for picture in utterance.pictures)
         if pictures and size > LARGE_PICTURES_BYTES:
             return await trio.to_thread.run_sync(
-                lambda: request_body(request, model, pictures=True), abandon_on_cancel=True
+                lambda: request_body(request.utterances, sampling, model, pictures=True), abandon_on_cancel=True
             )
-        return request_body(request, model, pictures=pictures)
+        return request_body(request.utterances, sampling, model, pictures=pictures)
 
-    async def _tries(self, body: bytes, answer: _Answer, deadline: float) -> AnswerReader:
+    async def _tries(self, body: bytes, answer: Answer, deadline: float) -> AnswerReader:
         attempt = 0
         while True:
             try:
                 return await self._try(body, answer, deadline)
-            except _Failure as failure:
+            except Failure as failure:
                 pause = pause_s(attempt, self._jitter(), failure.retry_after)
                 again = (
                     failure.transient
@@ -237,20 +165,20 @@ class RemoteGenerator:
             await trio.sleep(pause)
             attempt += 1
 
-    async def _try(self, body: bytes, answer: _Answer, deadline: float) -> AnswerReader:
+    async def _try(self, body: bytes, answer: Answer, deadline: float) -> AnswerReader:
         """One request, under the breaker's eyes."""
         began = trio.current_time()
         if self._closed:
-            raise _Failure("the generator is closed", blamed=False)
+            raise Failure("the generator is closed", blamed=False)
         permit = self._breaker.admit(began)
         if permit is None:
             # While the one probe is out nobody knows; a second is soon enough to ask again.
             rest = self._breaker.retry_after(began) or 1.0
             raise EngineUnavailable("the remote server is left alone by the circuit breaker", retry_after=rest)
-        reader = AnswerReader(answer.sampling.max_tokens)
+        reader = AnswerReader(answer.sampling.max_tokens, answer.sampling.stop)
         try:
-            await self._patiently(body, answer, reader)
-        except _Failure as failure:
+            await self._upstream.ask(body, answer, reader)
+        except Failure as failure:
             self._verdict(permit, well=False if failure.blamed else None)
             raise
         except trio.Cancelled:
@@ -264,69 +192,6 @@ class RemoteGenerator:
             return reader
         finally:
             permit.release(trio.current_time())
-
-    async def _patiently(self, body: bytes, answer: _Answer, reader: AnswerReader) -> None:
-        """Bounds the silence: before the first piece of text, between two, and after the last."""
-        with trio.move_on_after(self._settings.first_token_seconds) as patience:
-            try:
-                await self._exchange(body, answer, reader, patience)
-            except httpx.HTTPError as error:
-                if reader.finish is None and reader.fault is None:
-                    where = "broke off" if answer.pieces else "no answer"
-                    raise _Failure(f"{where}: {_reason(error)}", transient=True) from None
-        fault = reader.fault
-        if fault is not None:
-            raise _Failure(str(fault), transient=fault.transient, blamed=fault.blamed)
-        if reader.finish is None:
-            if not patience.cancelled_caught:
-                raise _Failure("broke off: the stream ended before the answer did", transient=True)
-            if answer.pieces:
-                raise _Failure(f"stalled: no text for {self._settings.silence_seconds:g} s")
-            raise _Failure(f"stalled: no text within {self._settings.first_token_seconds:g} s", transient=True)
-        if not answer.pieces:
-            raise _Failure("an empty answer", blamed=False)
-
-    async def _exchange(self, body: bytes, answer: _Answer, reader: AnswerReader, patience: trio.CancelScope) -> None:
-        request = self._http.build_request("POST", self._url, content=body)
-        request.stream = _Body(body)
-        response = await self._http.send(request, stream=True)
-        async with aclosing(response):
-            await self._check_head(response)
-            beyond = 0
-            async for chunk in _body_of(response):
-                if reader.over:
-                    # Some servers say a little more, and a body read to its end keeps the connection. One that goes on
-                    # is left by cancelling: the generators within httpx must not be abandoned half-way.
-                    beyond += len(chunk)
-                    if reader.fault is not None or beyond > MAX_BEYOND_BYTES:
-                        patience.cancel()
-                    continue
-                reader.feed(chunk)
-                ending = reader.finish is not None
-                while (text := reader.next_text()) is not None:
-                    answer.give(text)
-                    patience.deadline = trio.current_time() + self._settings.silence_seconds
-                if reader.fault is not None:
-                    patience.cancel()
-                elif reader.finish is not None and not ending:
-                    patience.deadline = trio.current_time() + LINGER_S
-
-    async def _check_head(self, response: httpx.Response) -> None:
-        status = response.status_code
-        if status != _OK:
-            raise _Failure(
-                f"HTTP {status}{await _reported(response)}",
-                transient=status >= 500 or status in _PASSING,
-                # Whoever says 429 or 401 is up and well.
-                blamed=status >= 500 or status < 400,
-                retry_after=parse_retry_after(response.headers.get("Retry-After"), self._unix_time()),
-                status=status,
-            )
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind != "text/event-stream":
-            raise _Failure(f"the answer is no event stream but {kind[:64]!r}")
-        if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            raise _Failure("a compressed answer, which was not asked for")
 
     # --- Telling ------------------------------------------------------------------------------------------------------
 
@@ -345,7 +210,7 @@ class RemoteGenerator:
         elif after is not before:
             self._log.info("generation.breaker_closed")
 
-    def _report(self, failure: _Failure, again: bool) -> None:
+    def _report(self, failure: Failure, again: bool) -> None:
         status = failure.status
         if status is None or not (status in _OPERATORS_PROBLEM or status < 400):
             self._log.warning("generation.remote_failed", reason=str(failure), again=again)
@@ -370,6 +235,18 @@ class RemoteGenerator:
         self._metrics.generation_waiting.labels(self._info.name).set_function(lambda: 0)
 
 
+def _outcome(error: CsgateError) -> str:
+    match error:
+        case Overloaded():
+            return "overloaded"
+        case TurnTimeout():
+            return "timeout"
+        case PeerError():
+            return "refused"
+        case _:
+            return "failed"
+
+
 def _hint(status: int) -> str:
     match status:
         case 401 | 403:
@@ -380,39 +257,6 @@ def _hint(status: int) -> str:
             return "generation.generator must name the server itself; redirects are not followed"
         case _:
             return "check generation.model and the sampling settings against what the server takes"
-
-
-def _reason(error: BaseException) -> str:
-    """The kind of ``error``, and the words of what is nearest its root: httpx leaves out why TLS or the system failed."""
-    kind, words = type(error).__name__, ""
-    cause: BaseException | None = error
-    for _ in range(MAX_CAUSES):
-        if cause is None:
-            break
-        words = str(cause) or words
-        cause = cause.__cause__ or cause.__context__
-    return f"{kind}: {words}"[:MAX_REASON_CHARS]
-
-
-def _body_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body as it comes, undecoded: ``aiter_raw``, also of a response that came whole (by a transport for tests)."""
-    return aiter(cast(httpx.AsyncByteStream, response.stream))
-
-
-async def _reported(response: httpx.Response) -> str:
-    """Type and code out of an error's body, if it is short and comes soon."""
-    content = bytearray()
-    error: Any = None
-    with trio.move_on_after(ERROR_BODY_S) as patience:
-        async for chunk in _body_of(response):
-            content += chunk[: MAX_ERROR_BODY_BYTES - len(content)]
-            if len(content) == MAX_ERROR_BODY_BYTES:
-                patience.cancel()
-    try:
-        error = msgspec.json.decode(bytes(content))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return ""
-    return describe_error(error.get("error") if isinstance(error, dict) else None)
 
 
 @asynccontextmanager

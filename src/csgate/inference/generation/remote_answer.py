@@ -4,10 +4,12 @@ Nothing of what a server says is believed further than it was checked: shapes, l
 ``chat.completion.chunk``; fields that other servers add are ignored.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
+from csgate.inference.generation.local_text import StopStrings
 from csgate.inference.generation.request import FinishReason
 from csgate.inference.generation.sse import EventParser, EventStreamError
 
@@ -64,7 +66,9 @@ class AnswerReader:
     server reports an error, or it ended for a reason that leaves the answer useless.
     """
 
-    def __init__(self, max_tokens: int) -> None:
+    def __init__(self, max_tokens: int, stops: Sequence[str] = ()) -> None:
+        """``stops`` are sent to the server as well; where it does not know them, the answer still ends at the first."""
+        self._stops = StopStrings(stops)
         self._parser = EventParser(
             max_line_bytes=MAX_LINE_BYTES, max_total_bytes=SPARE_BYTES + max_tokens * STREAM_BYTES_PER_TOKEN
         )
@@ -83,7 +87,12 @@ class AnswerReader:
     @property
     def over(self) -> bool:
         """Whether nothing more will come, however much is fed."""
-        return self.done or self.fault is not None
+        return self.done or self.stopped or self.fault is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string came: the server goes on for nothing."""
+        return self._stops.met
 
     def next_text(self) -> str | None:
         """The next piece of text (never empty), or None: until more is fed, or for good, see ``over``."""
@@ -93,6 +102,8 @@ class AnswerReader:
                     self.done = True
                     # Some servers never name a reason; that they came to their end says as much.
                     self.finish = self.finish or "stop"
+                    if held := self._stops.finish():
+                        return held
                 elif event.data and (text := self._take(event.data)):
                     return text
         except EventStreamError as error:
@@ -101,38 +112,41 @@ class AnswerReader:
             self.fault = fault
         return None
 
-    def _take(self, data: str) -> str | None:
+    def _take(self, data: str) -> str:
         try:
             chunk = _CHUNK.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise Fault(f"an event is not a chunk of a chat completion: {error}") from None
         if chunk.error is not None:
             if self.finish is not None:
-                return None  # it does no harm any more
+                return ""  # it does no harm any more
             raise Fault(f"the server reports an error{describe_error(chunk.error)}", transient=True)
         if chunk.usage is not None:
             self.prompt_tokens = _count(chunk.usage, "prompt_tokens")
             self.completion_tokens = _count(chunk.usage, "completion_tokens")
         if chunk.choices is None:
             raise Fault("a chunk without choices")
-        pieces = [text for choice in chunk.choices if choice.index == 0 and (text := self._choose(choice))]
-        return "".join(pieces) or None
+        return "".join(self._choose(choice) for choice in chunk.choices if choice.index == 0)
 
-    def _choose(self, choice: _Choice) -> str | None:
+    def _choose(self, choice: _Choice) -> str:
         delta = choice.delta or _Delta()
         if delta.tool_calls:
             raise Fault("the model called a tool, and was given none", blamed=False)
-        text = delta.content
+        text = delta.content or ""
         if text:
             if self.finish is not None:
                 raise Fault("text after the end")
             self._text_left -= len(text.encode())
             if self._text_left < 0:
                 raise Fault("more text than max_tokens can be")
-        if choice.finish_reason:
+            text = self._stops.push(text)
+        if self.stopped:
+            self.finish = "stop"
+        elif choice.finish_reason:
             if choice.finish_reason in _BROKEN_REASONS:
                 raise Fault(f"the answer ended by {choice.finish_reason}", blamed=False)
             self.finish = "length" if choice.finish_reason in _LENGTH_REASONS else "stop"
+            text += self._stops.finish()
         return text
 
 

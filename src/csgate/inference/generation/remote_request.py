@@ -1,20 +1,21 @@
 """The JSON body of a chat completion request. Pure; safe from any thread, since pictures make it slow."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from csgate.errors import BadEnvelope
 from csgate.events import Picture
-from csgate.inference.generation.request import GenerationRequest, Utterance
+from csgate.inference.generation.request import Sampling, Utterance
 from csgate.inference.pictures import file_bytes, sniff
 
 MAX_STOPS: Final = 4
 """OpenAI refuses more."""
 
 
-def request_body(request: GenerationRequest, model: str, *, pictures: bool) -> bytes:
+def request_body(utterances: Sequence[Utterance], sampling: Sampling, model: str, *, pictures: bool) -> bytes:
     """The body, UTF-8 JSON. Tools are off: none are offered. ``pictures``: whether the model is shown them.
 
     Raises:
@@ -22,11 +23,10 @@ def request_body(request: GenerationRequest, model: str, *, pictures: bool) -> b
         BadBase64: a picture is not what it is said to be.
         UnsupportedImage: a picture is not JPEG, PNG, WebP or GIF.
     """
-    sampling = request.sampling
     if len(sampling.stop) > MAX_STOPS:
         raise BadEnvelope(f"{len(sampling.stop)} stop strings", public=f"At most {MAX_STOPS} stop strings are taken.")
     body: dict[str, Any] = {
-        "messages": [_message(utterance, pictures) for utterance in request.utterances],
+        "messages": [_message(utterance, pictures) for utterance in utterances],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
