@@ -231,6 +231,16 @@ def test_a_file_through_the_shipped_models(tmp_path: Path, capfdbinary: pytest.C
     assert json.loads(capfdbinary.readouterr().out)["error"]["line"] == 1
 
 
+def test_failures_come_out_of_their_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: Any) -> int:
+        raise ExceptionGroup("of a nursery", [Overloaded("inner words")])
+
+    monkeypatch.setattr(models_run, "_run", refuse)
+    source = tmp_path / "in.jsonl"
+    source.write_text("{}\n", encoding="utf-8")
+    assert run(source, "intent") == 1
+
+
 def test_nobody_reads_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def gone(lines: AsyncGenerator[FoundLine], *_: Any, **__: Any) -> None:
         await lines.aclose()

@@ -182,6 +182,20 @@ async def test_the_generator_by_its_name() -> None:
     assert (sampling.temperature, sampling.seed, sampling.stop) == (0.5, 3, ("END",))
 
 
+async def test_one_connection_for_many_answers() -> None:
+    async with open_port(ScriptedGenerator(), limits={"messages_burst": 1000}) as (site, url):
+
+        def work(client: openai.OpenAI) -> None:
+            for number in range(30):
+                answer = ask(client, f"answer {number}", model=NAME)
+                assert answer.choices[0].message.content == f"answer {number}"
+                assert list(ask(client, "again", model=NAME, stream=True))[-1].choices[0].finish_reason == "stop"
+
+        await in_thread(site, url, work)
+        accepted = {entry["ref"] for entry in site.log if entry["event"] == "completion" and entry["finish"] == "stop"}
+    assert len(accepted) == 60
+
+
 async def test_errors_before_and_after_the_first_piece() -> None:
     kinds: dict[str, type[openai.APIStatusError]] = {
         "overloaded: x": openai.RateLimitError,

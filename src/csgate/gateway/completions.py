@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -200,16 +201,17 @@ class _Endpoint:
             async def run(on_text: Callable[[str], None]) -> Outcome:
                 return await answer(asked, principal, locale, deadline, on_text)
 
-            async def reply() -> Outcome | None:
-                if asked.stream:
-                    head = Head(f"chatcmpl-{secrets.token_hex(12)}", int(c.now()), asked.model)
-                    return await EventStream(head, asked.include_usage, request, send, c.telemetry).send(run)
-                outcome = await run(_to_nobody)
-                head = Head(f"chatcmpl-{secrets.token_hex(12)}", int(c.now()), outcome.model)
+            name = f"chatcmpl-{secrets.token_hex(12)}"
+            outcome: Outcome | None
+            if asked.stream:
+                head = Head(name, int(c.now()), asked.model)
+                stream = EventStream(head, asked.include_usage, request, send, c.telemetry)
+                outcome = await while_there(request, partial(stream.send, run))
+                await stream.end()
+            else:
+                outcome = await while_there(request, partial(run, _to_nobody))
+                head = Head(name, int(c.now()), outcome.model)
                 await _json(completion(head, outcome), request)(scope, receive, send)
-                return outcome
-
-            outcome = await while_there(request, reply)
         c.telemetry.log.info(
             "completion",
             ref=request.state.ref,

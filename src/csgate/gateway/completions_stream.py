@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -12,6 +13,8 @@ from csgate.errors import CsgateError, Internal
 from csgate.gateway.completions_wire import Head, Outcome, error_body, event, first_chunk, last_chunks, text_chunk
 from csgate.gateway.http_stream import PEER_GONE
 from csgate.telemetry import Telemetry
+
+_Result = TypeVar("_Result")
 
 
 class EventStream:
@@ -24,23 +27,22 @@ class EventStream:
         self._send = send
         self._telemetry = telemetry
         self._started = False
+        self._outcome: Outcome | None = None
+        self._failure: Exception | None = None
 
     async def send(self, run: Callable[[Callable[[str], None]], Awaitable[Outcome]]) -> Outcome | None:
-        """Sends what ``run`` gives; ``None`` where it failed after its first piece, which the client is told.
+        """Sends the pieces that ``run`` gives; ``None`` where it failed after its first. :meth:`end` is to follow.
 
         Raises:
             Exception: what ``run`` raised before its first piece.
         """
         pieces = _Pieces()
-        outcome: Outcome | None = None
-        failure: Exception | None = None
 
         async def produce() -> None:
-            nonlocal outcome, failure
             try:
-                outcome = await run(pieces.put)
+                self._outcome = await run(pieces.put)
             except Exception as error:  # the edge of the turn
-                failure = error
+                self._failure = error
             pieces.end()
 
         async with trio.open_nursery() as nursery:
@@ -48,14 +50,17 @@ class EventStream:
             async with aclosing(pieces.together()) as texts:
                 async for text in texts:
                     await self._write(text_chunk(self._head, text, self._usage))
-        if failure is not None:
-            if not self._started:
-                raise failure
-            await self._fail(failure)
-        elif outcome is not None:
-            head = msgspec.structs.replace(self._head, model=outcome.model)
-            await self._write(last_chunks(head, outcome, self._usage), more=False)
-        return outcome
+        if self._failure is not None and not self._started:
+            raise self._failure
+        return self._outcome
+
+    async def end(self) -> None:
+        """Sends how it ended."""
+        if self._failure is not None:
+            await self._fail(self._failure)
+        elif self._outcome is not None:
+            head = msgspec.structs.replace(self._head, model=self._outcome.model)
+            await self._write(last_chunks(head, self._outcome, self._usage), more=False)
 
     async def _fail(self, error: Exception) -> None:
         told = error if isinstance(error, CsgateError) else Internal()
@@ -113,22 +118,21 @@ class _Pieces:
                 return
 
 
-async def while_there(request: Request, reply: Callable[[], Awaitable[Outcome | None]]) -> Outcome | None:
-    """Runs ``reply`` as long as the client is there.
+async def while_there(request: Request, work: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Runs ``work`` as long as the client is there.
+
+    The end of the answer is not to be sent in ``work``: once it is, hypercorn says that the client has left.
 
     Raises:
         ClientDisconnect: it left.
-        Exception: what ``reply`` raised.
+        Exception: what ``work`` raised.
     """
-    outcome: Outcome | None = None
+    results: list[_Result] = []
     failure: Exception | None = None
-    left = False
     peer_gone = request.scope.get("state", {}).get(PEER_GONE)
 
     async def watch(wait: Callable[[], Awaitable[None]]) -> None:
-        nonlocal left
         await wait()
-        left = True
         nursery.cancel_scope.cancel()
 
     async def disconnected() -> None:
@@ -140,12 +144,12 @@ async def while_there(request: Request, reply: Callable[[], Awaitable[Outcome | 
         if peer_gone is not None:
             nursery.start_soon(watch, peer_gone.wait)
         try:
-            outcome = await reply()
+            results.append(await work())
         except Exception as error:  # not in a group of the nursery's
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    if left and outcome is None:
+    if not results:
         raise ClientDisconnect
-    return outcome
+    return results[0]
