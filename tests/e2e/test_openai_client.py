@@ -182,7 +182,7 @@ async def test_the_generator_by_its_name() -> None:
     assert (sampling.temperature, sampling.seed, sampling.stop) == (0.5, 3, ("END",))
 
 
-async def test_one_connection_for_many_answers() -> None:
+async def test_many_answers_one_after_the_other() -> None:
     async with open_port(ScriptedGenerator(), limits={"messages_burst": 1000}) as (site, url):
 
         def work(client: openai.OpenAI) -> None:

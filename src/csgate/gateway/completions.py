@@ -202,17 +202,20 @@ class _Endpoint:
                 return await answer(asked, principal, locale, deadline, on_text)
 
             name = f"chatcmpl-{secrets.token_hex(12)}"
-            outcome: Outcome | None
             if asked.stream:
                 head = Head(name, int(c.now()), asked.model)
                 stream = EventStream(head, asked.include_usage, request, send, c.telemetry)
-                outcome = await while_there(request, partial(stream.send, run))
+                # Logged before the end goes out: clients that have read [DONE] may close at once.
+                self._log(request, principal, asked, await while_there(request, partial(stream.send, run)))
                 await stream.end()
             else:
                 outcome = await while_there(request, partial(run, _to_nobody))
+                self._log(request, principal, asked, outcome)
                 head = Head(name, int(c.now()), outcome.model)
                 await _json(completion(head, outcome), request)(scope, receive, send)
-        c.telemetry.log.info(
+
+    def _log(self, request: Request, principal: Principal, asked: Asked, outcome: Outcome | None) -> None:
+        self._c.telemetry.log.info(
             "completion",
             ref=request.state.ref,
             subject=principal.subject,
