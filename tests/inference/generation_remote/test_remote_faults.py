@@ -311,3 +311,22 @@ async def test_what_only_the_operator_can_mend_is_told_once(
         assert log.count("generation.remote_refuses") == 2
     assert "check generation.api_key" in log.getvalue()
     assert all(request.headers["authorization"] == f"Bearer {KEY}" for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        raw(f"HTTP/1.1 {KEY}\r\n\r\n".encode()),
+        status(200, content_type=KEY),
+        status(403, json.dumps({"error": {"code": KEY}}).encode()),
+        status(500, json.dumps({"error": {"type": KEY, "message": KEY}}).encode()),
+        events({"error": {"code": KEY}}),
+        events(KEY),
+    ],
+)
+async def test_a_server_that_repeats_the_key(
+    behaviour: Behaviour, remote: OpenRemote, skipping_clock: trio.testing.MockClock
+) -> None:
+    """Neither the error nor the log has it: ``ask`` and ``remote`` look."""
+    async with faulty_server(behaviour) as server, remote(server.url) as generator:
+        assert isinstance((await ask(generator)).error, EngineUnavailable)

@@ -52,6 +52,7 @@ class RemoteGenerator:
         settings: GenerationSettings,
         telemetry: Telemetry,
         *,
+        key: str | None,
         jitter: Callable[[], float],
         unix_time: Callable[[], float],
     ) -> None:
@@ -65,6 +66,7 @@ class RemoteGenerator:
             pictures=settings.pictures,
         )
         self._upstream = Upstream(url, http, settings, unix_time)
+        self._key = key
         self._settings = settings
         self._log = telemetry.log.bind(model=name, server=origin(url))
         self._metrics = telemetry.metrics
@@ -179,6 +181,7 @@ class RemoteGenerator:
         try:
             await self._upstream.ask(body, answer, reader)
         except Failure as failure:
+            failure.hide(self._key)
             self._verdict(permit, well=False if failure.blamed else None)
             raise
         except trio.Cancelled:
@@ -295,7 +298,7 @@ async def open_remote_generator(
         timeout=httpx.Timeout(None, connect=settings.connect_seconds),
     )
     async with client:
-        generator = RemoteGenerator(url, client, settings, telemetry, jitter=jitter, unix_time=unix_time)
+        generator = RemoteGenerator(url, client, settings, telemetry, key=key, jitter=jitter, unix_time=unix_time)
         try:
             yield generator
         finally:

@@ -53,6 +53,11 @@ class Failure(Exception):
         self.retry_after = retry_after
         self.status = status
 
+    def hide(self, secret: str | None) -> None:
+        """Takes ``secret`` out of the words: some of them may be the server's, which was told it."""
+        if secret is not None:
+            self.args = (str(self).replace(secret, "[key]"),)
+
     def typed(self) -> CsgateError:
         """What the caller is told."""
         if self.status == _TOO_MANY:
