@@ -23,18 +23,14 @@ from fusion import train_fusion
 from fusion_measure import measure_fusion
 from intent import build_tokenizer, held_examples, intent_tests, measure_intent, train_intent
 from intent_data import INTENT_CHINESE, INTENTS, read_corpus
-from measures import accuracy, best_temperature, calibration_error, softmax
-from model_card import fusion_card, intent_card, sentiment_card, sticker_card, write_card
+from measures import best_temperature
+from model_card import fusion_card, intent_card, sentiment_card, write_card
 from model_folder import quantize_weights, trace, write_labels, write_manifest
 from sentiment import held_remarks, measure_sentiment, sentiment_tests, train_sentiment
 from sentiment_data import SENTIMENTS, SentimentSampler, read_remarks
-from sticker_encoder import emoji_scores, train_encoder
-from sticker_export import FEATURES, StickerTagger, compress_tags, export_tagger
-from sticker_images import INPUT_PX, TEST_VENDOR, read_emoji, read_pictures
-from sticker_measure import measure_tags, spoiled_tests
-from sticker_moods import emoji_numbers, read_moods
-from sticker_samples import write_samples
-from sticker_tags import build_tags
+from sticker_export import FEATURES
+from sticker_images import read_emoji
+from sticker_make import make_stickers
 from text_encoder import MAX_TOKENS, PAD_ID, TextClassifier, TokenRows
 
 PARTS: Final = ("stickers", "intent", "sentiment", "fusion")
@@ -181,63 +177,6 @@ def make_sentiment(shop: Workshop) -> None:
     write_card(folder, sentiment_card(figures, _sizes(folder)), figures)
 
 
-def make_stickers(shop: Workshop) -> None:
-    """Make models/stickers and models/samples."""
-    emoji = read_emoji(shop.data)
-    tags = build_tags(emoji)
-    encoder = train_encoder(shop.data, shop.cache, emoji, shop.sticker_steps).to(memory_format=torch.contiguous_format)
-    folder = shop.models / "stickers"
-    folder.mkdir(exist_ok=True)
-    indices, pictures = read_pictures(shop.data, TEST_VENDOR, emoji)
-    tests = spoiled_tests(pictures)
-    plain = emoji_scores(encoder, tests["plain"])
-    figures = {"rows": len(indices), "emoji_ece": calibration_error(softmax(plain), indices)}
-    emoji_right = {name: accuracy(emoji_scores(encoder, pixels), indices) for name, pixels in tests.items()}
-    moods = read_moods(emoji_numbers(emoji))
-    tagger = StickerTagger(encoder, tags, compress_tags(tags.matrix, moods), 1.0)
-    onnx.save(export_tagger(tagger, half=False), folder / "model.fp32.onnx")
-    onnx.save(export_tagger(tagger, half=True), folder / "model.fp16.onnx")
-    run = tagger_runner(folder, "tag_scores")
-    for name, pixels in tests.items():
-        found = measure_tags(run(pixels), indices, emoji, tags) | {"emoji_id": emoji_right[name]}
-        figures |= {f"{name}_{one}": value for one, value in found.items()}
-    write_labels(folder, list(tags.names), list(tags.names), list(tags.chinese))
-    top = {
-        "version": VERSION,
-        "task": "tagger",
-        "licence": "Apache-2.0",
-        "description": "What an emoji-like sticker shows, in English and Chinese tags",
-        "cpu": "fp32",
-        "attribution": [
-            "Noto Emoji artwork: Google, Apache-2.0",
-            "Twemoji artwork: Twitter, Inc. and other contributors, CC BY 4.0",
-            "Fluent Emoji artwork: Microsoft, MIT",
-            "Unicode CLDR 48.2 annotations: Unicode, Inc., Unicode-3.0",
-            "emojilib 4.0.3 keywords: MIT",
-        ],
-    }
-    pixels = {
-        "name": "pixels",
-        "layout": "NCHW",
-        "dtype": "float32",
-        "height": INPUT_PX,
-        "width": INPUT_PX,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.5, 0.5, 0.5],
-        "resize": "letterbox",
-        "filter": "area",
-        "background": [255, 255, 255],
-    }
-    output = {"name": "tag_scores", "vector": "features"}
-    write_manifest(
-        folder,
-        top,
-        {"batch": {"buckets": BUCKETS}, "input": pixels, "output": output, "labels": {"file": "labels.json"}},
-    )
-    write_card(folder, sticker_card(figures, _sizes(folder), len(emoji), len(tags.names)), figures)
-    write_samples(shop.data, shop.models / "samples")
-
-
 def make_fusion(shop: Workshop) -> None:
     """Make models/shop-fusion, on the shipped sentiment model and tagger."""
     emoji = read_emoji(shop.data)
@@ -281,7 +220,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=here / "cache", help="checkpoints; delete it to train anew")
     parser.add_argument("--models", type=Path, default=here.parent, help="where the model folders are written")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--sticker-steps", type=int, default=10_000)
+    parser.add_argument("--sticker-steps", type=int, default=8_000)
     parser.add_argument("--intent-steps", type=int, default=4_500)
     parser.add_argument("--sentiment-steps", type=int, default=2_000)
     asked = parser.parse_args()
@@ -290,7 +229,12 @@ def main() -> None:
     shop = Workshop(
         Path(asked.data), asked.cache, asked.models, asked.sticker_steps, asked.intent_steps, asked.sentiment_steps
     )
-    makers = {"stickers": make_stickers, "intent": make_intent, "sentiment": make_sentiment, "fusion": make_fusion}
+    makers = {
+        "stickers": lambda shop: make_stickers(shop.data, shop.cache, shop.models, shop.sticker_steps),
+        "intent": make_intent,
+        "sentiment": make_sentiment,
+        "fusion": make_fusion,
+    }
     chosen = asked.only.split(",")
     for part in PARTS:
         if part in chosen:

@@ -134,59 +134,6 @@ Licence Apache-2.0. Made by `python models/training/make.py --only sentiment`.
 """
 
 
-def sticker_card(figures: dict[str, float], sizes: str, emoji: int, tags: int) -> str:
-    """Return the card of stickers."""
-    tests = ("plain", "dark", "photo", "jpeg20", "24px", "turned15")
-    titles = {
-        "plain": "as drawn, on white",
-        "dark": "on a dark background",
-        "photo": "on a blurred, grainy photo-like background",
-        "jpeg20": "JPEG quality 20",
-        "24px": "shrunk to 24 px",
-        "turned15": "turned by 15 degrees",
-    }
-    rows = [
-        (
-            titles[name],
-            *(figure(figures[f"{name}_{one}"]) for one in ("recall5_en", "recall5_zh", "core_recall5", "emoji_id")),
-        )
-        for name in tests
-    ]
-    return f"""
-# stickers: what an emoji-like sticker shows
-
-A residual network of 1.1 million parameters on 48 x 48 pixels; softmax over {emoji} emoji prototypes; tags are that softmax times the
-emoji-tag matrix ({tags} tags, English and Chinese). Input `pixels` float32[N, 3, 48, 48] in -1..1; outputs `tag_scores`
-float32[N, {tags}] in 0..1 and `features` float32[N, 48] (compressed tags, for shop-fusion). float32 is the one to serve on a CPU;
-no int8 file was made. {sizes}
-
-Licence Apache-2.0. Made by `python models/training/make.py --only stickers`.
-
-## Learned from
-
-- Drawings of Noto Emoji (Apache-2.0, Google), Twemoji (CC BY 4.0, Twitter, Inc. and other contributors) and Fluent Emoji, flat and 3D
-  (MIT, Microsoft), spoiled anew for each step: moved, turned, outlined, recoloured, on other backgrounds, blurred, compressed.
-- Tags: Unicode CLDR 48.2 names and keywords, English and Chinese (Unicode-3.0); emojilib 4.0.3 keywords (MIT); some hundred Chinese
-  labels written for this project. English keywords whose Chinese could not be told are left out.
-
-## Held-out figures: OpenMoji, never trained on ({int(figures["rows"])} drawings)
-
-{table(("drawing", "recall@5 English", "recall@5 Chinese", "recall@5 of 48 core tags", "right emoji first"), rows)}
-
-- recall@5: of at most five true tags (CLDR's name and keywords of the emoji that are in our vocabulary), the share among the five best.
-  Core tags: the same among the 48 tags that customers' stickers are mostly about.
-- Calibration of the emoji's probability: ECE {figure(figures["emoji_ece"])} on plain drawings.
-- OpenMoji (CC BY-SA 4.0) was looked at for these figures only; it is in no training batch. Progress on it was printed during
-  training, no setting was chosen by it.
-
-## Known failures
-
-- A photograph is no sticker, yet the model names the likeliest emoji; telling the two apart was not trained or measured.
-- Text on a sticker is not read. About half of OpenMoji's drawings do not get their very emoji first.
-- Family and gender details follow the emoji's name, not the picture's people.
-"""
-
-
 def fusion_card(figures: dict[str, float], parameters: int, sizes: str) -> str:
     """Return the card of shop-fusion."""
     pair = [

@@ -1,8 +1,8 @@
 """More emoji artwork than the data folder has: six sets under clear licences, as npm packages pinned by digest.
 
-Drawings are matched to emoji by code point or by name. They are fetched by npm once, drawn at 64 px and kept in the cache folder. Two are line drawings in one colour; what
-their lines enclose is filled, with white or with the colour that the emoji mostly has at another vendor, since that is
-what a coloured drawing with pen lines looks like.
+They are fetched by npm once, drawn at 64 px and kept in the cache folder. Drawings are matched to emoji by code point
+or by name. Two sets are line drawings in one colour; what their lines enclose is filled, with white or with the colour
+that the emoji mostly has at another vendor, since that is what a coloured drawing with pen lines looks like.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from scipy import ndimage
 from sticker_images import SOURCE_PX, Emoji, read_pictures
 
 COLOURED_BY: Final = "twitter"
+# Not learned from: what is chosen after the training (the temperature, say) is chosen on it.
+CHOOSING_SET: Final = "fxemoji"
 
 
 @dataclass(frozen=True, slots=True)
 class Artwork:
-    """An npm package of Iconify's: drawings by name; the names of most are CLDR's, `chars.json` may give code points."""
+    """An npm package of Iconify's: drawings by name (CLDR's, mostly); `chars.json` may give code points."""
 
     name: str
     version: str
@@ -164,7 +166,8 @@ def _draw(icons: dict[str, Any], name: str) -> np.ndarray:
     """uint8[64, 64, 4], RGBA."""
     icon = icons["icons"].get(name) or icons["icons"][icons["aliases"][name]["parent"]]
     left, top, width, height = (
-        icon.get(key, icons.get(key, default)) for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))
+        icon.get(key, icons.get(key, default))
+        for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))
     )
     body = icon["body"].replace("currentColor", "#000")
     text = (

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sticker_artwork import ARTWORK, read_artwork
+from sticker_artwork import ARTWORK, CHOOSING_SET, read_artwork
 from sticker_images import INPUT_PX, TRAIN_VENDORS, Emoji, read_pictures, spoil
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -23,9 +23,9 @@ SHARPNESS: Final = 20.0
 BATCH: Final = 128
 SEED: Final = 20261
 NEIGHBOURS: Final = 16
-NEIGHBOURS_SHARE: Final = 0.2
+NEIGHBOURS_SHARE: Final = 0.3
 FIRST_PX: Final = 32
-FIRST_SHARE: Final = 0.6
+FIRST_SHARE: Final = 0.8
 
 
 class Block(nn.Module):
@@ -123,7 +123,7 @@ class Drawings:
     weights: np.ndarray
 
 
-def read_drawings(data: Path, cache: Path, emoji: list[Emoji], held: tuple[str, ...] = ()) -> Drawings:
+def read_drawings(data: Path, cache: Path, emoji: list[Emoji], held: tuple[str, ...] = (CHOOSING_SET,)) -> Drawings:
     """Read every set that is learned from but those `held` back; emoji weigh alike, many drawings or few (nearly)."""
     parts = [read_pictures(data, vendor, emoji) for vendor in TRAIN_VENDORS if vendor not in held]
     labels, pictures, sets = read_artwork(data, cache, emoji)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 KINDS: Final = ("sticker", "photo", "screenshot")
 SEEN: Final = 2 * (WIDTHS[0] + sum(WIDTHS))
 SEED: Final = 20262
-EACH: Final = 9_000
+EACH: Final = 4_000
 STEPS: Final = 3_000
 
 
@@ -90,7 +90,10 @@ def learned_pictures(drawings: Drawings, cache: Path) -> list[np.ndarray]:
     generator = torch.Generator().manual_seed(SEED)
     chosen = chance.choice(len(drawings.labels), EACH, p=drawings.weights)
     third = EACH // 3
-    stickers = [spoil(torch.from_numpy(drawings.pictures[rows]), generator).numpy() for rows in np.array_split(chosen[third:], 40)]
+    stickers = [
+        spoil(torch.from_numpy(drawings.pictures[rows]), generator).numpy()
+        for rows in np.array_split(chosen[third:], 40)
+    ]
     for row in chosen[:third]:
         background = _photograph(chance, LEARNED, 0.3)
         stickers.append(_spoilt(_pasted(drawings.pictures[row], background, chance), chance)[None])

@@ -10,6 +10,7 @@ import numpy as np
 from measures import recall_at
 from PIL import Image
 from sticker_images import Emoji, present
+from sticker_kinds import KINDS, on_photographs
 from sticker_tags import TagTable
 
 # What customers' stickers are mostly about; the core tags' recall@5 is among these tags alone.
@@ -65,6 +66,10 @@ CORE: Final = [
 ]
 
 
+# The shop pack's threshold.
+BELIEVED: Final = 0.2
+
+
 def _noise_photo(seed: int, px: int) -> Image.Image:
     """A smooth picture in the colours of a room: what lies behind a sticker in a photograph."""
     chance = np.random.default_rng(seed)
@@ -95,6 +100,14 @@ def _on(picture: Image.Image, background: Image.Image) -> Image.Image:
     return canvas
 
 
+def _first_frame(picture: Image.Image, row: int) -> Image.Image:
+    """What is seen of an animation: the first frame of a GIF, 256 colours, transparent or not."""
+    buffer = io.BytesIO()
+    later = [picture.rotate(90 * turn) for turn in (1, 2)]
+    picture.save(buffer, "GIF", save_all=True, append_images=later, duration=100, disposal=2)
+    return Image.open(buffer).convert("RGBA")
+
+
 def spoiled_tests(pictures: np.ndarray) -> dict[str, np.ndarray]:
     """Return float32[N, 3, 48, 48] by name, for uint8[N, 4, 64, 64]."""
     dark = Image.new("RGBA", (64, 64), (24, 26, 30, 255))
@@ -106,9 +119,41 @@ def spoiled_tests(pictures: np.ndarray) -> dict[str, np.ndarray]:
             pictures,
             lambda picture, _: _compressed(_on(picture, Image.new("RGBA", (64, 64), "white")).convert("RGB"), 20),
         ),
+        "photograph": on_photographs(pictures),
         "24px": _each(pictures, lambda picture, _: picture.resize((24, 24), Image.Resampling.BOX)),
+        "512px": _each(pictures, lambda picture, _: picture.resize((512, 512), Image.Resampling.BICUBIC)),
+        "animation": _each(pictures, _first_frame),
         "turned15": _each(pictures, lambda picture, _: picture.rotate(15, Image.Resampling.BICUBIC)),
     }
+
+
+def tag_calibration(scores: np.ndarray, labels: np.ndarray, table: TagTable) -> float:
+    """Return the expected calibration error of the five best tags: how far scores are from the share that is true.
+
+    True is here what the matrix says of the emoji, from CLDR or emojilib.
+    """
+    best = np.argsort(-scores, axis=1)[:, :5]
+    said = np.take_along_axis(scores, best, axis=1).ravel()
+    true = np.take_along_axis(table.matrix[labels] > 0, best, axis=1).ravel()
+    place = np.minimum((said * 10).astype(int), 9)
+    return float(sum(abs(true[place == b].mean() - said[place == b].mean()) * np.mean(place == b) for b in set(place)))
+
+
+def measure_kinds(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    """Return the accuracy of the kinds, and how many pictures that are no stickers get a tag that would be believed.
+
+    Args:
+        found: by the kind's name and more ("sticker", "sticker_dark", "photo", ...), (kind chances float[N, 3],
+            tag scores float[N, T]).
+    """
+    figures: dict[str, float] = {}
+    for name, (chances, scores) in found.items():
+        kind = KINDS.index(name.split("_")[0])
+        figures[f"kind_{name}"] = float(np.mean(chances.argmax(1) == kind))
+        if kind != 0:
+            figures[f"tagged_{name}"] = float(np.mean(scores.max(1) > BELIEVED))
+    figures["kind_accuracy"] = float(np.mean([figures[f"kind_{name}"] for name in found]))
+    return figures
 
 
 def measure_tags(scores: np.ndarray, labels: np.ndarray, emoji: list[Emoji], table: TagTable) -> dict[str, float]:

@@ -108,7 +108,10 @@ def made_photograph(chance: np.random.Generator) -> Image.Image:
     down = np.linspace(0, 1, height)[:, None, None]
     if chance.random() < 0.5:
         horizon = chance.uniform(0.2, 0.8)
-        ground = chance.uniform(10, 200, 3) * (0.6 + 0.8 * _clouds(chance, width, height, chance.uniform(0.6, 1.8)))[..., None]
+        ground = (
+            chance.uniform(10, 200, 3)
+            * (0.6 + 0.8 * _clouds(chance, width, height, chance.uniform(0.6, 1.8)))[..., None]
+        )
         values = np.where(down > horizon, ground, values)
     picture = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     for _ in range(int(chance.integers(0, 8))):

@@ -1,3 +1,4 @@
+
 """Screenshots drawn for training and measuring: chats, lists, forms and the like, in English and Chinese.
 
 What is learned from and what is measured on share neither layouts nor fonts.
@@ -26,9 +27,9 @@ LINES: Final = (
     "Add to cart", "2 items", "Free delivery from 30 euros", "Rate this product", "Today", "Yesterday", "OK", "Cancel",
 )  # fmt: skip
 CHINESE_LINES: Final = (
-    "您的订单已发货", "请问什么时候能到？", "合计：￥128.00", "点击重试", "设置", "支付失败，请稍后再试", "快件已签收", "感谢您的购买",
-    "订单编号 8827310", "使用手机号登录", "消息通知", "明天见", "好的，没问题", "隐私政策", "网络异常", "加入购物车", "共 2 件商品",
-    "满 99 元包邮", "评价商品", "今天", "昨天", "确定", "取消",
+    "您的订单已发货", "请问什么时候能到？", "合计：￥128.00", "点击重试", "设置", "支付失败，请稍后再试", "快件已签收",
+    "感谢您的购买", "订单编号 8827310", "使用手机号登录", "消息通知", "明天见", "好的，没问题", "隐私政策", "网络异常",
+    "加入购物车", "共 2 件商品", "满 99 元包邮", "评价商品", "今天", "昨天", "确定", "取消",
 )  # fmt: skip
 
 
@@ -39,7 +40,9 @@ class _Screen:
         self.chance = chance
         self.chinese = chance.random() < 0.5
         tall = chance.random() < 0.65
-        self.width, self.height = (360, int(chance.integers(560, 800))) if tall else (int(chance.integers(560, 900)), 480)
+        self.width, self.height = (
+            (360, int(chance.integers(560, 800))) if tall else (int(chance.integers(560, 900)), 480)
+        )
         dark = chance.random() < 0.3
         shade = int(chance.integers(0, 45)) if dark else int(chance.integers(235, 256))
         self.paper = tuple(int(np.clip(shade + chance.integers(-5, 6), 0, 255)) for _ in range(3))
@@ -60,7 +63,9 @@ class _Screen:
         font = ImageFont.truetype(self.font, size)
         self.draw.text((x, y), text or self.pick(), colour or self.ink, font)
 
-    def box(self, left: float, top: float, right: float, bottom: float, colour: tuple[int, ...], radius: int = 8) -> None:
+    def box(
+        self, left: float, top: float, right: float, bottom: float, colour: tuple[int, ...], radius: int = 8
+    ) -> None:
         self.draw.rounded_rectangle((left, top, max(left + 2, right), max(top + 2, bottom)), radius, colour)
 
     def some_colour(self) -> tuple[int, ...]:
@@ -74,7 +79,13 @@ class _Screen:
         if self.chance.random() < 0.5:
             self.draw.rectangle((0, self.height - 48, self.width, self.height), self.panel)
             for at in range(4):
-                self.box((at + 0.4) * self.width / 4, self.height - 36, (at + 0.6) * self.width / 4, self.height - 14, self.faint)
+                self.box(
+                    (at + 0.4) * self.width / 4,
+                    self.height - 36,
+                    (at + 0.6) * self.width / 4,
+                    self.height - 14,
+                    self.faint,
+                )
 
 
 def _chat(s: _Screen) -> None:
@@ -176,5 +187,7 @@ def screenshot(chance: np.random.Generator, measured: bool) -> Image.Image:
     layout(screen)
     if chance.random() < 0.3:
         top = int(chance.integers(0, screen.height // 2))
-        return screen.image.crop((0, top, screen.width, top + int(chance.integers(screen.height // 3, screen.height // 2))))
+        return screen.image.crop(
+            (0, top, screen.width, top + int(chance.integers(screen.height // 3, screen.height // 2)))
+        )
     return screen.image
