@@ -127,8 +127,7 @@ def _clear(u: Understanding, pack: Pack) -> Intent | None:
 
 def _known(u: Understanding, pack: Pack) -> Knowledge | None:
     """The passage that answers, where one surely enough does."""
-    rules = pack.knowledge
-    if not u.knowledge or u.knowledge[0].score < rules.threshold or u.knowledge[0].lead < rules.margin:
+    if not u.knowledge or not pack.knowledge.accepts(u.knowledge[0].score, u.knowledge[0].lead):
         return None
     best = u.knowledge[0]
     first = u.ranking[0] if u.ranking and pack.intents[u.ranking[0].name].knowledge else None

@@ -38,7 +38,7 @@ MAX_PASSAGES: Final = 50_000
 
 # How BM25 takes repetition and length, and how often a heading's words count; chosen on the choosing half of
 # models/training/data/knowledge_questions.*.txt, as are the weights below.
-_K1: Final = 1.0
+_K1: Final = 1.5
 _B: Final = 0.3
 _HEADING_TIMES: Final = 3
 _VECTOR_WEIGHT: Final = 0.15
@@ -69,8 +69,8 @@ class _Weights(msgspec.Struct, frozen=True):
 
 
 # By words alone, and with vectors.
-_BY_WORDS: Final = _Weights(share=1.50, lead=6.02, amount=4.15, bias=-2.90)
-_BY_BOTH: Final = _Weights(share=1.11, lead=7.02, amount=3.89, bias=-2.68)
+_BY_WORDS: Final = _Weights(share=1.81, lead=6.45, amount=5.64, bias=-3.30)
+_BY_BOTH: Final = _Weights(share=3.70, lead=6.06, amount=3.43, bias=-3.19)
 
 
 class KnowledgeIndex:
@@ -96,7 +96,8 @@ class KnowledgeIndex:
 
     def _indexed(self, passage: Passage) -> list[str]:
         words = [word for name in passage.path[:1] for word in self._vocabulary.words(name)]
-        words += [word for name in passage.path[1:] for word in self._vocabulary.words(name)] * _HEADING_TIMES
+        telling = " . ".join((*passage.path[1:], passage.also))
+        words += self._vocabulary.words(telling) * _HEADING_TIMES
         # Text without a single word would leave bm25s nothing to count.
         return words + self._vocabulary.words(passage.text) or [""]
 
@@ -127,7 +128,8 @@ class KnowledgeIndex:
         if not known:
             return ()
         found = self._index.get_scores(known)
-        shares = found / sum(self._weights.get(word, self._rarest) for word in words)
+        asked = sum(self._weights.get(word, self._rarest) for word in words)
+        shares = found / asked
         weights = _BY_WORDS
         if vector is not None and self._vectors is not None:
             weights = _BY_BOTH
@@ -140,8 +142,8 @@ class KnowledgeIndex:
         for place in order[:count]:
             passage, share = self.passages[place], float(shares[place])
             lead = share - (second if passage.path == first else best)
-            amount = math.log1p(float(found[place]) / self._rarest)
-            if amount > 0:
+            if found[place] > 0:
+                amount = math.log1p(share * asked / self._rarest)
                 hits.append(Hit(passage, weights.score(share, lead, amount), lead))
         return tuple(hits)
 

@@ -1,11 +1,13 @@
 """Pages of knowledge: Markdown files, split by headings into passages that are short enough to be an answer.
 
 Understood are ATX headings (``## Heading``), fenced code, tables, lists and paragraphs. Comments (``<!-- … -->``) are
-left out, so a note to the operator's colleagues never reaches a customer.
+left out, so a note to the operator's colleagues never reaches a customer. Two of them help the search, each on a line
+of its own below a heading: ``<!-- also: other words, for the same -->`` is searched like the heading's words;
+``<!-- intents: some_intent another -->`` tells which intents the heading, and the headings below it, answer.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,7 @@ MAX_PASSAGE_WORDS: Final = 120
 _HAN_PER_WORD: Final = 1.6
 
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
+_NOTE: Final = re.compile(r"\s*<!--\s*(also|intents):\s*(.*?)\s*-->\s*$")
 _HEADING: Final = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ITEM: Final = re.compile(r" {0,3}(?:[-*+]|\d{1,9}[.)])[ \t]+\S")
@@ -32,12 +35,17 @@ _MARKS: Final = re.compile(r"\\(?=\W)|[*`]+")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a page. ``text`` is the operator's Markdown, ``path`` its headings as plain text, outermost first."""
+    """A piece of a page. ``text`` is the operator's Markdown, ``path`` its headings as plain text, outermost first.
+
+    ``also``: other words for the same, which are searched and never shown. ``intents``: which it answers.
+    """
 
     page: str
     language: Language
     path: tuple[str, ...]
     text: str
+    also: str = ""
+    intents: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -74,18 +82,20 @@ def split_page(text: str, page: str, language: Language) -> Iterator[Passage]:
     Raises:
         ValueError: there is text before the first heading, or a heading has no words.
     """
-    path: list[tuple[int, str]] = []
-    for heading, blocks in _sections(text):
+    path: list[tuple[int, str, tuple[str, ...]]] = []
+    for heading, notes, blocks in _sections(text):
         if heading is not None:
             level, title = heading
             if not title:
                 raise ValueError("has a heading without words")
-            path = [*(above for above in path if above[0] < level), (level, title)]
+            path = [above for above in path if above[0] < level]
+            intents = tuple(notes["intents"].replace(",", " ").split()) or (path[-1][2] if path else ())
+            path.append((level, title, intents))
         elif blocks:
             raise ValueError("has text before its first heading")
-        names = tuple(title for _, title in path)
+        names = tuple(title for _, title, _ in path)
         for body in _packed(blocks):
-            yield Passage(page, language, names, body)
+            yield Passage(page, language, names, body, notes["also"], path[-1][2])
 
 
 def count_words(text: str) -> int:
@@ -100,9 +110,13 @@ def plain_heading(text: str) -> str:
     return " ".join(_MARKS.sub("", _LINK.sub(r"\1", text)).split())
 
 
-def _sections(text: str) -> Iterator[tuple[tuple[int, str] | None, list[list[str]]]]:
-    """Headings with the blocks below them, each a list of lines. Before the first heading it is ``None``."""
+_Section = tuple[tuple[int, str] | None, Mapping[str, str], list[list[str]]]
+
+
+def _sections(text: str) -> Iterator[_Section]:
+    """Headings with their notes and the blocks below them, each a list of lines. The first has no heading."""
     heading: tuple[int, str] | None = None
+    notes = {"also": "", "intents": ""}
     blocks: list[list[str]] = []
     fence = ""
     fresh = True
@@ -110,14 +124,16 @@ def _sections(text: str) -> Iterator[tuple[tuple[int, str] | None, list[list[str
         mark = _FENCE.match(line)
         if fence:
             blocks[-1].append(line)
-            # A fence is closed by one of its own kind that is as long and has nothing behind it.
-            if mark and mark[1].startswith(fence) and not line.strip().strip(fence[0]):
+            if _closes(mark, fence, line):
                 fence, fresh = "", True
             continue
-        found = _HEADING.match(line)
+        found, note = _HEADING.match(line), _NOTE.match(line)
         if found:
-            yield heading, blocks
+            yield heading, notes, blocks
             heading, blocks, fresh = (len(found[1]), plain_heading(found[2] or "")), [], True
+            notes = {"also": "", "intents": ""}
+        elif note:
+            notes[note[1]] = f"{notes[note[1]]} {note[2]}".strip()
         elif mark:
             fence = mark[1]
             blocks.append([line])
@@ -132,17 +148,22 @@ def _sections(text: str) -> Iterator[tuple[tuple[int, str] | None, list[list[str
             fresh = False
         else:
             blocks[-1].append(line)
-    yield heading, blocks
+    yield heading, notes, blocks
+
+
+def _closes(mark: re.Match[str] | None, fence: str, line: str) -> bool:
+    """Whether ``line`` ends the code that ``fence`` began: of its kind, as long, and with nothing behind it."""
+    return mark is not None and mark[1].startswith(fence) and not line.strip().strip(fence[0])
 
 
 def _without_comments(text: str) -> Iterator[str]:
-    """The lines of ``text`` without comments; what looks like one inside fenced code stays."""
+    """The lines of ``text`` without comments other than notes; what looks like one inside fenced code stays."""
     fence = ""
     comment = False
     for line in text.splitlines():
         mark = _FENCE.match(line)
         if fence:
-            if mark and mark[1].startswith(fence) and not line.strip().strip(fence[0]):
+            if _closes(mark, fence, line):
                 fence = ""
             yield line
             continue
@@ -151,8 +172,8 @@ def _without_comments(text: str) -> Iterator[str]:
             if not end:
                 continue
             comment = False
-        elif mark:
-            fence = mark[1]
+        elif mark or _NOTE.match(line):
+            fence = mark[1] if mark else ""
             yield line
             continue
         rest = _COMMENT.sub("", line)

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 _RUN: Final = re.compile("([\u3400-\u4dbf\u4e00-\u9fff]+)|([a-z0-9\u00df-\u024f]+)(?:['’][a-z]+)?")
@@ -26,6 +27,25 @@ _COMMON_ZH: Final = (
 _STOP_HAN: Final = frozenset(
     "的了吗呢吧啊呀嘛么我你您他她它们是有在和与或就都也还又很太这那请把被让给对从到要想能会可不没以为所其之而"
 )
+
+# Traditional characters that customers write and pages mostly do not, with the simplified ones.
+_TRADITIONAL: Final = (
+    "來俱個們傢傷價償優兒內兩刪則剛務員問單嗎嘗嚇嚴國報場壞夠婦媽學實寬寶將專尋對導屆層屬帳幾廚廠廣廳張後從徵慶應戶換損擁擇擊據數於時會東條業樓標"
+    "樣檔櫃歲歷沒減滿潔濕灣為無熱燈營爺獎獲現產當發盜確碼禮稅積節簡籤約紅納紙級結絕絡給經綠維網緊線總繫繳續纔聯聲職聽肅脫腦腳膚臉臨臺與舉舊艙蓋薦"
+    "藍藝藥蘋處號虧蟲術衛補裝裡複褲襪見規視親覺觀觸訂計訊訓記訪設許訴診註詐評詞詢試話該詳認語誠誤說誰課調談請論諮諾講謝證識譯護讀變讓貓貝負財貧貨"
+    "貴買貸費貼貿資賓賞賠賣質賬賴購贈贊趕趨車軌軟較載輕輛輪輯輸轉辦辭農這運過達遞遠適遲選遺還邊邏郵鄉鄰醫釋釘針鈕銀銷鋼錢錯鍋鍵鎖鏈鏡鐘鐵鑑鑰長門"
+    "閃閉開閒間閱闆關陰陳陸陽隊階際隨險隱隻雙雞難雲電霧靜韓響頁頂項順須預領頭頻題額顏願類顧顯風飛飯飲飽飾養餘館馬駐駕騙驗驚驟體髮鬆鬥鬧魚鳥鹼鹽麗"
+    "麥麵麼麽黃點齊齒齡龍龜"
+)
+_SIMPLIFIED: Final = (
+    "来具个们家伤价偿优儿内两删则刚务员问单吗尝吓严国报场坏够妇妈学实宽宝将专寻对导届层属账几厨厂广厅张后从征庆应户换损拥择击据数于时会东条业楼标"
+    "样档柜岁历没减满洁湿湾为无热灯营爷奖获现产当发盗确码礼税积节简签约红纳纸级结绝络给经绿维网紧线总系缴续才联声职听肃脱脑脚肤脸临台与举旧舱盖荐"
+    "蓝艺药苹处号亏虫术卫补装里复裤袜见规视亲觉观触订计讯训记访设许诉诊注诈评词询试话该详认语诚误说谁课调谈请论咨诺讲谢证识译护读变让猫贝负财贫货"
+    "贵买贷费贴贸资宾赏赔卖质账赖购赠赞赶趋车轨软较载轻辆轮辑输转办辞农这运过达递远适迟选遗还边逻邮乡邻医释钉针钮银销钢钱错锅键锁链镜钟铁鉴钥长门"
+    "闪闭开闲间阅板关阴陈陆阳队阶际随险隐只双鸡难云电雾静韩响页顶项顺须预领头频题额颜愿类顾显风飞饭饮饱饰养余馆马驻驾骗验惊骤体发松斗闹鱼鸟碱盐丽"
+    "麦面么么黄点齐齿龄龙龟"
+)
+_SIMPLE: Final = str.maketrans(_TRADITIONAL, _SIMPLIFIED)
 
 # English endings, longest first, with what stands for them.
 _ENDINGS: Final = (
@@ -140,7 +160,7 @@ class Vocabulary:
                 yield cut
 
     def _chinese(self, run: str) -> Iterator[str]:
-        """The known phrases, also where they overlap; what lies between them in single characters and pairs."""
+        """The known phrases, also where they overlap; what lies between them in pairs of characters."""
         end = 0
         for place in range(len(run)):
             for length in range(min(self._longest_han, len(run) - place), 0, -1):
@@ -163,12 +183,13 @@ def _add(names: list[str], name: str) -> None:
 
 
 def _pairs(run: str) -> Iterator[str]:
-    for place, char in enumerate(run):
-        if char not in _STOP_HAN:
-            yield char
-            if place + 1 < len(run) and run[place + 1] not in _STOP_HAN:
-                yield run[place : place + 2]
+    """Pairs of neighbours; a character on its own where it has none."""
+    if len(run) == 1 and run not in _STOP_HAN:
+        yield run
+    for one, next_one in pairwise(run):
+        if one not in _STOP_HAN and next_one not in _STOP_HAN:
+            yield one + next_one
 
 
 def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", text).casefold().translate(_SIMPLE)

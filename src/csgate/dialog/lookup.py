@@ -58,15 +58,20 @@ class Lookup:
         self._pages = pages
 
     async def find(self, understanding: Understanding) -> tuple[Hit, ...]:
-        """What the pages say, best first; nothing where they have no say."""
+        """What the pages say about a message, best first; nothing where they have no say."""
         u = understanding
-        index = self._pages.get(u.language)
-        if index is None or not consults(u, self._pack):
+        return await self.search(u.text, u.language, u.ranking) if consults(u, self._pack) else ()
+
+    async def search(self, question: str, language: Language, ranking: Sequence[Intent] = ()) -> tuple[Hit, ...]:
+        """What the pages in that language say about a question, best first. ``ranking``: its intents, with all of them
+        the search is better."""
+        index = self._pages.get(language)
+        if index is None:
             return ()
-        vector = self._vector(u.ranking) if self._places else None
-        if index.is_quick(u.text):
-            return index.search(u.text, vector)
-        return await trio.to_thread.run_sync(index.search, u.text, vector)
+        vector = self._vector(ranking) if ranking and self._places else None
+        if index.is_quick(question):
+            return index.search(question, vector)
+        return await trio.to_thread.run_sync(index.search, question, vector)
 
     def _vector(self, ranking: Sequence[Intent]) -> Vectors:
         vector = np.zeros(len(self._places), np.float32)
@@ -77,7 +82,7 @@ class Lookup:
         return vector
 
     async def _encoded(self, passages: Sequence[Passage]) -> Vectors:
-        """``float32[len(passages), intents]``: of headings alone, and of headings with what follows first, added."""
+        """``float32[len(passages), intents]``: of headings, headings with what follows, and named intents, added."""
         vectors = np.zeros((len(passages), len(self._places)), np.float32)
         limit = trio.CapacityLimiter(_SIDE_BY_SIDE)
 
@@ -102,6 +107,9 @@ class Lookup:
                 nursery.start_soon(add, place, f"{heading} {_opening(passage.text)}", nursery.cancel_scope)
         if errors:
             raise errors[0]
+        for place, passage in enumerate(passages):
+            # What the pack's author knows counts as much as what the encoder thinks.
+            vectors[place] += 2 * self._vector([Intent(name, 1 / len(passage.intents)) for name in passage.intents])
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
         return vectors
 

@@ -56,6 +56,9 @@ class KnowledgeRules(_Shape):
     margin: Share = 0.02
     sample: bool = False
 
+    def accepts(self, score: float, lead: float) -> bool:
+        return score >= self.threshold and lead >= self.margin
+
 
 class PackFile(_Shape):
     """pack.toml. ``system``: what a generator is told first, by language."""

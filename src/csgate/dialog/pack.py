@@ -211,6 +211,11 @@ class _Loader:
             self.known(picture.quick_replies, intents, self.folder / "pictures.toml", f"{name}.quick_replies")
         for name, phrase in phrases.items():
             self.known(phrase.quick_replies, intents, self.folder / "phrases.toml", f"{name}.quick_replies")
+        pages = load_knowledge(self.folder / "knowledge", self.languages)
+        for language, index in pages.items():
+            for passage in index.passages:
+                file = self.folder / "knowledge" / language / f"{passage.page}.md"
+                self.known(passage.intents, intents, file, "intents")
         rules = self.head.escalation
         pack_file = self.folder / "pack.toml"
         self.known(rules.complaint_intents, intents, pack_file, "escalation.complaint_intents")
@@ -228,7 +233,7 @@ class _Loader:
             phrases=phrases,
             system=self.head.system,
             knowledge=self.head.knowledge,
-            pages=load_knowledge(self.folder / "knowledge", self.languages),
+            pages=pages,
             said=self.said(intents),
             person_phrases={
                 # Chinese has no spaces between words.
