@@ -33,7 +33,7 @@ class BuildPyWithModels(build_py):
         return [
             (file, target / file.relative_to(models))
             for folder in sorted(models.glob("*"))
-            if (folder / "model.toml").is_file() and folder.name not in NOT_SHIPPED
+            if any((folder / name).is_file() for name in ("model.toml", "csgate.toml")) and folder.name not in NOT_SHIPPED
             for file in sorted(folder.rglob("*"))
             if file.is_file()
         ]

@@ -98,11 +98,11 @@ def _read_card(path: Path) -> tuple[str, PromptStyle, str]:
         tree = tomllib.loads(card.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{card} is not valid TOML: {error}.") from error
-    unknown = sorted(set(tree) - {"name", "style", "licence"})
+    unknown = sorted(set(tree) - {"name", "version", "style", "licence"})
     if unknown:
-        raise ModelError(f"{card} has an unknown key '{unknown[0]}'; it may hold name, style and licence.")
+        raise ModelError(f"{card} has an unknown key '{unknown[0]}'; it may hold name, version, style and licence.")
     if not all(isinstance(value, str) for value in tree.values()):
-        raise ModelError(f"{card} holds name, style and licence, each of them a string.")
+        raise ModelError(f"{card} holds name, version, style and licence, each of them a string.")
     style = tree.get("style", "chat")
     if style not in ("chat", "shop"):
         raise ModelError(f"{card} has style '{style}'; it is 'chat' or 'shop'.")
