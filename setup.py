@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 FAST = "src/csgate/_fast"
+MANIFESTS = ("model.toml", "csgate.toml")
 NOT_SHIPPED = {"training"}  # what makes the models stays in the repository
 
 
@@ -33,7 +34,7 @@ class BuildPyWithModels(build_py):
         return [
             (file, target / file.relative_to(models))
             for folder in sorted(models.glob("*"))
-            if any((folder / name).is_file() for name in ("model.toml", "csgate.toml")) and folder.name not in NOT_SHIPPED
+            if any((folder / manifest).is_file() for manifest in MANIFESTS) and folder.name not in NOT_SHIPPED
             for file in sorted(folder.rglob("*"))
             if file.is_file()
         ]

@@ -123,4 +123,4 @@ def write_hashes(folder: Path) -> None:
 
 def megabytes(folder: Path) -> float:
     """Return the size of a folder's files."""
-    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
