@@ -322,6 +322,7 @@ async def test_what_only_the_operator_can_mend_is_told_once(
         status(500, json.dumps({"error": {"type": KEY, "message": KEY}}).encode()),
         events({"error": {"code": KEY}}),
         events(KEY),
+        status(200, content_type="x" * 260 + KEY),
     ],
 )
 async def test_a_server_that_repeats_the_key(
@@ -329,4 +330,7 @@ async def test_a_server_that_repeats_the_key(
 ) -> None:
     """Neither the error nor the log has it: ``ask`` and ``remote`` look."""
     async with faulty_server(behaviour) as server, remote(server.url) as generator:
-        assert isinstance((await ask(generator)).error, EngineUnavailable)
+        error = (await ask(generator)).error
+        assert isinstance(error, EngineUnavailable)
+        assert len(error.detail) < 400
+        assert KEY[:10] not in error.detail

@@ -54,9 +54,9 @@ class Failure(Exception):
         self.status = status
 
     def hide(self, secret: str | None) -> None:
-        """Takes ``secret`` out of the words: some of them may be the server's, which was told it."""
-        if secret is not None:
-            self.args = (str(self).replace(secret, "[key]"),)
+        """Takes ``secret`` out of the words, then cuts them: some may be the server's, which was told it."""
+        words = str(self) if secret is None else str(self).replace(secret, "[key]")
+        self.args = (words[:MAX_REASON_CHARS],)
 
     def typed(self) -> CsgateError:
         """What the caller is told."""
@@ -174,7 +174,7 @@ class Upstream:
             )
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != "text/event-stream":
-            raise Failure(f"the answer is no event stream but {kind[:64]!r}")
+            raise Failure(f"the answer is no event stream but {kind!r}")
         if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise Failure("a compressed answer, which was not asked for")
 
@@ -188,7 +188,7 @@ def _reason(error: BaseException) -> str:
             break
         words = str(cause) or words
         cause = cause.__cause__ or cause.__context__
-    return f"{kind}: {words}"[:MAX_REASON_CHARS]
+    return f"{kind}: {words}"
 
 
 def _body_of(response: httpx.Response) -> AsyncIterator[bytes]:
