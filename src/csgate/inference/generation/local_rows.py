@@ -210,7 +210,8 @@ class Rows:
 
     def logits_after(self, prompt: Sequence[int], row: int) -> NDArray[np.float32]:
         """float32[vocabulary] after ``prompt``, which goes into ``row``."""
-        return self._run(row, np.asarray(prompt, np.int64)[None], [len(prompt)])[0]
+        logits: NDArray[np.float32] = self._run(row, np.asarray(prompt, np.int64)[None], [len(prompt)])[0]
+        return logits
 
     def logits_of(self, tokens: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
         """float32[rows, vocabulary] after one more token for each of the first rows; ``lengths`` with that token."""
@@ -232,8 +233,8 @@ class Rows:
         logits: NDArray[Any] = np.empty((count, new, graph.vocabulary), graph.logits_dtype)
         _bind(binding.bind_output, graph.logits, logits)
         graph.session.run_with_iobinding(binding)
-        last = logits[:, -1]
-        return last if last.dtype == np.float32 else last.astype(np.float32)
+        last: NDArray[np.float32] = logits[:, -1].astype(np.float32, copy=False)
+        return last
 
     def _binding(self, row: int, count: int) -> Any:
         """Past and present both bound to rows ``row`` to ``row + count`` of the cache."""

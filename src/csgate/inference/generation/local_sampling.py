@@ -68,12 +68,13 @@ def choose(logits: NDArray[np.float32], choosers: Sequence[Chooser], top_k: int)
 def _draw(logits: NDArray[np.float32], peak: NDArray[np.float32], choosers: Sequence[Chooser], top_k: int) -> Any:
     vocabulary = logits.shape[1]
     k = min(top_k or DEFAULT_TOP_K, vocabulary)
+    rows = np.arange(len(choosers))[:, None]
     candidates = np.argpartition(logits, vocabulary - k, axis=1)[:, vocabulary - k :]
-    values = np.take_along_axis(logits, candidates, axis=1)
+    values = logits[rows, candidates]
     order = np.argsort(-values, axis=1, kind="stable")
-    candidates = np.take_along_axis(candidates, order, axis=1)
+    candidates = candidates[rows, order]
     temperature = np.array([chooser.temperature or 1.0 for chooser in choosers], np.float64)[:, None]
-    values = np.take_along_axis(values, order, axis=1).astype(np.float64)
+    values = values[rows, order].astype(np.float64)
     with np.errstate(invalid="ignore"):  # a row without numbers is told apart by its peak
         weights = np.exp((values - peak[:, None]) / temperature)
         weights /= weights.sum(axis=1, keepdims=True)
@@ -83,4 +84,4 @@ def _draw(logits: NDArray[np.float32], peak: NDArray[np.float32], choosers: Sequ
         reach = np.cumsum(weights, axis=1)
         dice = np.array([chooser.random.random() for chooser in choosers]) * reach[:, -1]
         at = np.minimum((reach <= dice[:, None]).sum(axis=1), k - 1)
-    return candidates[np.arange(len(choosers)), at].tolist()
+    return candidates[rows[:, 0], at].tolist()
