@@ -25,7 +25,7 @@ SEED: Final = 20261
 NEIGHBOURS: Final = 16
 NEIGHBOURS_SHARE: Final = 0.3
 FIRST_PX: Final = 32
-FIRST_SHARE: Final = 0.8
+FIRST_SHARE: Final = 0.875
 
 
 class Block(nn.Module):

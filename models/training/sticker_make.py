@@ -21,10 +21,11 @@ from sticker_images import INPUT_PX, TEST_VENDOR, Emoji, present, read_emoji, re
 from sticker_kinds import measured_photographs, measured_screenshots, train_kinds
 from sticker_measure import measure_kinds, measure_tags, spoiled_tests, tag_calibration
 from sticker_moods import emoji_numbers, read_moods
-from sticker_samples import write_samples
+from sticker_samples import write_samples, write_sheet
 from sticker_tags import TagTable, build_tags
 
 VERSION: Final = "2"
+TESTS: Final = Path(__file__).resolve().parents[2] / "tests" / "models"
 KIND_TESTS: Final = ("plain", "dark", "photograph", "jpeg20", "24px")
 
 
@@ -119,6 +120,8 @@ def make_stickers(data: Path, cache: Path, models: Path, steps: int) -> None:
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.2f} MB" for path in sorted(folder.glob("model.*.onnx")))
     write_card(folder, sticker_card(figures, f"Files: {sizes}.", len(emoji), len(tags.names)), figures)
     write_samples(data, models / "samples")
+    if TESTS.is_dir():
+        write_sheet(data, emoji, TESTS)
 
 
 def _write_manifest(folder: Path) -> None:

