@@ -34,10 +34,10 @@ MAX_QUESTION_CHARS: Final = 400
 # A longer question, or more passages in a language, take more than about 0.5 ms, which is too long for the event loop.
 MAX_INLINE_CHARS: Final = 150
 MAX_INLINE_PASSAGES: Final = 2_000
-MAX_PASSAGES: Final = 50_000
+MAX_PASSAGES: Final = 10_000
 
 # How BM25 takes repetition and length, and how often a heading's words count; chosen on the choosing half of
-# models/training/data/knowledge_questions.*.txt, as are the weights below.
+# models/training/data/knowledge_*.txt, as are the weights below.
 _K1: Final = 1.5
 _B: Final = 0.3
 _HEADING_TIMES: Final = 3
@@ -69,8 +69,8 @@ class _Weights(msgspec.Struct, frozen=True):
 
 
 # By words alone, and with vectors.
-_BY_WORDS: Final = _Weights(share=1.81, lead=6.45, amount=5.64, bias=-3.30)
-_BY_BOTH: Final = _Weights(share=3.70, lead=6.06, amount=3.43, bias=-3.19)
+_BY_WORDS: Final = _Weights(share=3.62, lead=4.84, amount=4.82, bias=-3.89)
+_BY_BOTH: Final = _Weights(share=3.93, lead=6.95, amount=2.84, bias=-3.77)
 
 
 class KnowledgeIndex:
@@ -134,7 +134,7 @@ class KnowledgeIndex:
         if vector is not None and self._vectors is not None:
             weights = _BY_BOTH
             shares = shares + _VECTOR_WEIGHT * (self._vectors @ vector)
-        order = [int(place) for place in np.argsort(-shares, kind="stable")]
+        order = np.argsort(-shares, kind="stable")
         first = self.passages[order[0]].path
         best = float(shares[order[0]])
         second = next((float(shares[place]) for place in order if self.passages[place].path != first), 0.0)

@@ -30,7 +30,7 @@ _RULE: Final = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=\S)|(?<=[。！？；])(?=\S)")
 _WORD: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]|[^\\W_\u3400-\u4dbf\u4e00-\u9fff]+")
 _LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_MARKS: Final = re.compile(r"\\(?=\W)|[*`]+")
+_MARKS: Final = re.compile(r"\\(\W)|[*`]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def count_words(text: str) -> int:
 
 def plain_heading(text: str) -> str:
     """A heading without emphasis, code marks and link targets, on one line."""
-    return " ".join(_MARKS.sub("", _LINK.sub(r"\1", text)).split())
+    return " ".join(_MARKS.sub(lambda mark: mark[1] or "", _LINK.sub(r"\1", text)).split())
 
 
 _Section = tuple[tuple[int, str] | None, Mapping[str, str], list[list[str]]]
@@ -179,7 +179,7 @@ def _without_comments(text: str) -> Iterator[str]:
         rest = _COMMENT.sub("", line)
         before, begun, _ = rest.partition("<!--")
         if begun:
-            comment, rest = True, before
+            comment, rest = True, before.rstrip()
         # A line that was nothing but a comment is no line; an empty one keeps blocks apart.
         if rest.strip() or not line.strip():
             yield rest
@@ -188,14 +188,12 @@ def _without_comments(text: str) -> Iterator[str]:
 def _packed(blocks: list[list[str]]) -> Iterator[str]:
     """Bodies of passages: as many blocks, or parts of blocks, as there is room for."""
     body = ""
-    room = MAX_PASSAGE_WORDS
     for joint, piece in _pieces(blocks):
-        words = count_words(piece)
-        if body and words > room:
+        longer = f"{body}{joint}{piece}" if body else piece
+        if body and count_words(longer) > MAX_PASSAGE_WORDS:
             yield body
-            body, room = "", MAX_PASSAGE_WORDS
-        body = f"{body}{joint}{piece}" if body else piece
-        room -= words
+            longer = piece
+        body = longer
     if body:
         yield body
 

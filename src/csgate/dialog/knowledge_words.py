@@ -24,8 +24,8 @@ _COMMON_ZH: Final = (
     "是不是|有没有|会不会|什么|怎么样|怎么|怎样|如何|为什么|哪里|哪儿|哪个|哪些|一下|这个|那个|这样|那样|已经|还是|"
     "但是|而且|如果|因为|所以|或者|以及|就是|没有|不是|需要|应该|告诉"
 )
-_STOP_HAN: Final = frozenset(
-    "的了吗呢吧啊呀嘛么我你您他她它们是有在和与或就都也还又很太这那请把被让给对从到要想能会可不没以为所其之而"
+_STOP_HAN: Final = re.compile(
+    "[的了吗呢吧啊呀嘛么我你您他她它们是有在和与或就都也还又很太这那请把被让给对从到要想能会可不没以为所其之而]"
 )
 
 # Traditional characters that customers write and pages mostly do not, with the simplified ones.
@@ -95,7 +95,7 @@ def stem(word: str) -> str:
 
 
 _ASKS: Final = re.compile(
-    r"[?？]|^\W*(?:and |but |so |ok |hi |hey |hello |please |pls |sorry )*"
+    r"[?？]|^\W*(?:(?:and|but|so|ok|hi|hey|hello|please|pls|sorry)\W+)*"
     r"(?:how|what|whats|when|where|who|which|why|can|could|may|is|are|am|was|do|does|did|will|would|should|has|have|any)\b"
     r"|\b(?:tell me|wonder(?:ing)?|want to know|like to know|how (?:much|many|long|do|can)|what is|is it possible)\b"
     r"|[吗呢么嘛谁哪几]|怎|什么|如何|为何|多[少久长大远快]|是否|能不能|可不可以|会不会|有没有|是不是|要不要|行不行|不$",
@@ -183,11 +183,11 @@ def _add(names: list[str], name: str) -> None:
 
 
 def _pairs(run: str) -> Iterator[str]:
-    """Pairs of neighbours; a character on its own where it has none."""
-    if len(run) == 1 and run not in _STOP_HAN:
-        yield run
-    for one, next_one in pairwise(run):
-        if one not in _STOP_HAN and next_one not in _STOP_HAN:
+    """Pairs of neighbours between the characters that tell nothing; a character on its own where it has none."""
+    for part in _STOP_HAN.split(run):
+        if len(part) == 1:
+            yield part
+        for one, next_one in pairwise(part):
             yield one + next_one
 
 

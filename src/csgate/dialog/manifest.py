@@ -52,7 +52,7 @@ class KnowledgeRules(_Shape):
     """When a passage of the pack's pages answers. ``threshold``: what its score must reach. ``margin``: how far it must
     be ahead of the next. ``sample``: the pages are not the shop's own yet, which is said in the log at every start."""
 
-    threshold: Share = 0.6
+    threshold: Share = 0.7
     margin: Share = 0.02
     sample: bool = False
 

@@ -86,6 +86,7 @@ async def open_node(
     ):
         writer = Writer(generators.chain, pack, config.generation, telemetry) if generators.chain else None
         dialog = Dialog(pack, engine, config.dialog, telemetry, writer)
+        await dialog.prepare()
         async with open_conversations(
             MemoryStore(config.session.max_events), dialog.answer, config.session, telemetry
         ) as conversations:
