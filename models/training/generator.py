@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from generator_data import Pair, PairSampler, Replies, read_messages
 from generator_tokenizer import END, END_ID, PAD_ID, build_tokenizer, prompt_text
+from text_training import text_cost
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -74,7 +75,7 @@ class GeneratorData:
         """Return the batches of group ``number``, always the same ones."""
         chance = random.Random(SEED + number)
         pairs = [self.sampler.draw(chance) for _ in range(BATCH * GROUP)]
-        pairs.sort(key=lambda pair: len(pair.message.encode()) + 2 * len(pair.reply.encode()))
+        pairs.sort(key=lambda pair: text_cost(pair.message) + text_cost(pair.reply))
         parts = [pairs[at : at + BATCH] for at in range(0, len(pairs), BATCH)]
         chance.shuffle(parts)
         return [self.batch(part) for part in parts]
@@ -140,6 +141,7 @@ def train_generator(data: GeneratorData, steps: int, checkpoint: Path) -> LlamaF
         [{"params": kinds[True], "weight_decay": 0.05}, {"params": kinds[False], "weight_decay": 0.0}],
         lr=PEAK_RATE,
         betas=(0.9, 0.98),
+        fused=True,
     )
     parts = {"model": model, "average": average, "optimizer": optimizer}
     fast_bfloat16 = bool(torch.cpu.get_capabilities().get("avx512_bf16"))

@@ -156,7 +156,7 @@ class PairSampler:
         mood = cast(Mood, chance.choices(("neutral", "negative", "positive"), (50, 28, 22))[0])
         message, known = self._message(language, intent, mood, chance)
         relevant = sorted({slot for line in self._replies.lines[language, intent, mood] for slot in line.slots})
-        if chance.random() < 0.35:
+        if chance.random() < 0.45:
             # A value named earlier in the conversation, or in passing.
             slot = cast(SlotName, chance.choice(relevant if relevant and chance.random() < 0.75 else SLOT_NAMES))
             if slot not in known:

@@ -51,9 +51,9 @@ def build_folder(trained: Path, folder: Path, precision: str, written: Iterable[
     """
     cuda = precision == "fp16"
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(trained), "-o", str(folder)]
-    command += ["-p", precision, "-e", "cuda" if cuda else "cpu", "--extra_options", "prune_lm_head=true"]
+    command += ["-p", precision, "-e", "cuda" if cuda else "cpu"]
     if cuda:
-        command += [*_CACHE_OPTIONS, "shared_embeddings=true"]
+        command += ["--extra_options", *_CACHE_OPTIONS, "shared_embeddings=true"]
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=offline, check=False)
     if done.returncode:

@@ -33,7 +33,7 @@ from sticker_images import read_emoji
 from sticker_make import make_stickers
 from text_encoder import MAX_TOKENS, PAD_ID, TextClassifier, TokenRows
 
-PARTS: Final = ("stickers", "intent", "sentiment", "fusion")
+PARTS: Final = ("stickers", "intent", "sentiment", "fusion", "generator")
 LENGTHS: Final = [8, 16, 32, MAX_TOKENS]
 BUCKETS: Final = [1, 2, 4, 8, 16, 32]
 VERSION: Final = "1"
@@ -208,6 +208,13 @@ def make_fusion(shop: Workshop) -> None:
     write_card(folder, fusion_card(figures, parameters, _sizes(folder)), figures)
 
 
+def _make_generator(shop: Workshop, steps: int) -> None:
+    # Needs Transformers, onnxruntime-genai and what csgate itself needs; the other parts do without.
+    from generator_make import make_generator
+
+    make_generator(shop.cache, shop.models, steps)
+
+
 def main() -> None:
     """Read the command line and make what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -223,6 +230,7 @@ def main() -> None:
     parser.add_argument("--sticker-steps", type=int, default=8_000)
     parser.add_argument("--intent-steps", type=int, default=4_500)
     parser.add_argument("--sentiment-steps", type=int, default=2_000)
+    parser.add_argument("--generator-steps", type=int, default=1_900)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     asked.cache.mkdir(parents=True, exist_ok=True)
@@ -234,6 +242,7 @@ def main() -> None:
         "intent": make_intent,
         "sentiment": make_sentiment,
         "fusion": make_fusion,
+        "generator": lambda shop: _make_generator(shop, asked.generator_steps),
     }
     chosen = asked.only.split(",")
     for part in PARTS:
