@@ -44,17 +44,18 @@ class Batch:
 class GeneratorData:
     """The tokenizer, the pairs by number, and the pieces that answers are made of."""
 
-    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, kept: Path) -> None:
+        """``kept``: where the tokenizer is kept, so that a training that goes on has the one it began with."""
         self.replies = Replies()
         self.sampler = PairSampler(self.replies, read_messages())
         self.held = PairSampler(self.replies, read_messages(("intents_dev",)))
         texts = self.replies.texts()
-        if tokenizer is None:
+        if not kept.exists():
             chance = random.Random(SEED - 1)
             prompts = [" ".join(self.sampler.draw(chance).prompt()) for _ in range(LEARNT_FROM)]
-            tokenizer = build_tokenizer(prompts + texts * 3, texts, self.sampler.intents, ENGLISH_PIECES)
-        self.tokenizer = tokenizer
-        written = {number for row in tokenizer.encode_batch(texts) for number in row.ids}
+            build_tokenizer(prompts + texts * 3, texts, self.sampler.intents, ENGLISH_PIECES).save(str(kept))
+        self.tokenizer: Tokenizer = Tokenizer.from_file(str(kept))
+        written = {number for row in self.tokenizer.encode_batch(texts) for number in row.ids}
         self.written: tuple[int, ...] = tuple(sorted(written | {END_ID}))
         """The pieces of our replies: whole characters all of them, and the only ones that the model can write."""
 

@@ -50,14 +50,15 @@ class Case:
 
     pair: Pair
     values: dict[str, str]
+    seed: int
 
-    def request(self, seed: int) -> GenerationRequest:
+    def request(self) -> GenerationRequest:
         """Return the request that csgate would make, at its default sampling."""
         one = self.pair
         prompt = shop_prompt(cast(Language, one.language), one.intent, one.mood, one.known, one.message)
         defaults = GenerationSettings()
-        sampling = Sampling(defaults.temperature, defaults.top_p, defaults.max_tokens, seed)
-        return GenerationRequest(prompt, sampling, principal=seed)
+        sampling = Sampling(defaults.temperature, defaults.top_p, defaults.max_tokens, self.seed)
+        return GenerationRequest(prompt, sampling, principal=self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def blind_cases(replies: Replies, names: tuple[str, ...] = ("blind_test",)) -> l
                 for values in (sure, sure | {more: VALUES[more]}):
                     known = tuple(sorted(values))
                     pair = Pair(cast(Language, language), intent, cast(Mood, mood), known, message, "")
-                    cases.append(Case(pair, dict(values)))
+                    cases.append(Case(pair, dict(values), len(cases)))
     return cases
 
 
@@ -97,7 +98,7 @@ async def answers(generator: Generator, cases: list[Case], at_once: int = AT_ONC
 
     async def converse() -> None:
         for number in numbers:
-            found[number] = await generator.generate(cases[number].request(number), lambda piece: None)
+            found[number] = await generator.generate(cases[number].request(), lambda piece: None)
 
     async with trio.open_nursery() as nursery:
         for _ in range(at_once):
