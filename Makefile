@@ -10,7 +10,7 @@ BUILD_INPUTS := pyproject.toml setup.py $(wildcard src/csgate/_fast/*.pyx src/cs
 
 .DEFAULT_GOAL := help
 .PHONY: help lock serve chat test coverage lint format models config-docs clean \
-	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle asan
+	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate asan
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -58,7 +58,7 @@ config-docs: $(VENV)/.installed-cpu ## write docs/configuration.md anew from the
 	@$(BIN)/csgate config --reference > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
 
-bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle ## run all six benchmarks (long)
+bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate ## run all seven benchmarks (long)
 
 bench-wire: ## chat messages through the WebSocket codec, against its peers
 bench-intake: ## message bytes to normalised tensor, against its peers
@@ -66,7 +66,8 @@ bench-batch: ## the batcher, against bare ONNX Runtime
 bench-turn: ## what the event loop spends on a message between connection and engine
 bench-gateway: ## the whole gateway, against other servers of models
 bench-idle: ## memory and CPU of idle connections
-bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle: $(VENV)/.installed-bench
+bench-generate: ## local text generation, one conversation and many
+bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate: $(VENV)/.installed-bench
 	@echo "make: $@; results go to benchmarks/results/"
 	@$(BIN)/python benchmarks/$(subst -,_,$@).py $(ARGS)
 

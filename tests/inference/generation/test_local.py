@@ -288,17 +288,6 @@ async def test_a_paged_folder_needs_cuda(opened: Open, tmp_path: Path) -> None:
             raise AssertionError("it opened")
 
 
-async def test_cuda_that_is_not_there_is_told(llama: Path, telemetry: Telemetry) -> None:
-    class WithoutCuda:
-        @staticmethod
-        def is_cuda_available() -> bool:
-            return False
-
-    with pytest.raises(ConfigError, match="no CUDA"):
-        async with open_local_generator(llama, GenerationSettings(), telemetry, device="cuda", runtime=WithoutCuda):
-            raise AssertionError("it opened")
-
-
 def test_without_the_package_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_genai", None)
     with pytest.raises(ConfigError, match=r"csgate\[cpu\]"):

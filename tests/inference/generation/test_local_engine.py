@@ -118,14 +118,14 @@ class PaperGenai:
         self.overlays: list[dict[str, Any]] = []
         self.configured: list[tuple[Any, ...]] = []
         self.fails = ""
+        self.cuda = True
 
     def is_cuda_available(self) -> bool:
-        return True
+        return self.cuda
 
     def Config(self, path: str) -> Any:
         return SimpleNamespace(
             overlay=lambda text: self.overlays.append(json.loads(text)),
-            append_provider=lambda name: self.configured.append((name,)),
             set_provider_option=lambda *option: self.configured.append(option),
         )
 
@@ -225,14 +225,28 @@ async def test_a_generator_on_cuda(paged: LocalFolder, telemetry: Telemetry) -> 
     assert genai.requests[0].closed
 
 
-async def test_a_folder_for_the_cpu_is_put_on_cuda_only_when_asked_to(llama: Path, telemetry: Telemetry) -> None:
+async def test_a_folder_that_was_built_for_the_cpu_runs_there(llama: Path, telemetry: Telemetry) -> None:
     genai = PaperGenai()
-    async with open_local_generator(llama, GenerationSettings(), telemetry, runtime=genai) as generator:
+    async with open_local_generator(llama, GenerationSettings(), telemetry, device="cuda", runtime=genai) as generator:
         assert generator.info.provider == "CPUExecutionProvider"
     assert not genai.configured
-    async with open_local_generator(llama, GenerationSettings(), telemetry, device="cuda", runtime=genai):
-        assert genai.configured[0] == ("cuda",)
-    assert genai.overlays[0]["engine"] == {"static_batching": {"max_batch_size": 64}}
+
+
+async def test_a_folder_for_cuda_without_pages_batches_statically(paged: LocalFolder, telemetry: Telemetry) -> None:
+    tree = json.loads((paged.path / "genai_config.json").read_text())
+    del tree["engine"]
+    (paged.path / "genai_config.json").write_text(json.dumps(tree))
+    genai = PaperGenai()
+    async with open_local_generator(paged.path, GenerationSettings(), telemetry, device="cuda", runtime=genai):
+        assert genai.overlays[0]["engine"] == {"static_batching": {"max_batch_size": 64}}
+
+
+async def test_cuda_that_is_not_there_is_told(paged: LocalFolder, telemetry: Telemetry) -> None:
+    genai = PaperGenai()
+    genai.cuda = False
+    with pytest.raises(ConfigError, match="no CUDA"):
+        async with open_local_generator(paged.path, GenerationSettings(), telemetry, device="cuda", runtime=genai):
+            raise AssertionError("it opened")
 
 
 @pytest.mark.parametrize(("fails", "words"), [("model", "failure 2: out of memory"), ("engine", "no blocks")])

@@ -50,6 +50,13 @@ def test_a_seed_gives_the_same_draws_whatever_runs_beside_it() -> None:
     assert len(set(tokens(0))) > 1
 
 
+def test_any_number_is_a_seed() -> None:
+    for seed in (-5, 0, 2**80):
+        assert draw(Sampling(temperature=1, top_p=1, seed=seed), 40) == draw(
+            Sampling(temperature=1, top_p=1, seed=seed), 40
+        )
+
+
 def test_greedy_and_drawn_rows_may_stand_side_by_side() -> None:
     sure, loose = Chooser(Sampling(temperature=0), ()), Chooser(Sampling(temperature=2, top_p=1, seed=3), ())
     got = [choose(np.repeat(LOGITS, 2, axis=0), [sure, loose], 50) for _ in range(50)]

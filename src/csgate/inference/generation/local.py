@@ -159,7 +159,8 @@ async def open_local_generator(
 ) -> AsyncIterator[LocalGenerator]:
     """The model of ``folder``, loaded and ready; leaving ends its thread, and answers in the making with it.
 
-    ``device``: ``auto`` takes CUDA where it works and the folder was built for it. ``threads``: of a run on the CPU.
+    ``device``: where a folder that was built for CUDA runs: ``auto`` takes CUDA if it is there, ``cuda`` insists on it.
+    One that was built for the CPU runs there whatever this says. ``threads``: of a run on the CPU.
     ``runtime``: the onnxruntime_genai module, to be replaced in tests.
 
     Raises:
@@ -209,10 +210,10 @@ def import_genai() -> Any:
 
 
 def _on_cuda(folder: LocalFolder, device: Device, runtime: Any) -> bool:
-    available = device != "cpu" and bool(runtime.is_cuda_available())
-    if device == "cuda" and not available:
+    """Whether to run on CUDA: the folder says what it was built for, and its graph has the kernels of that alone."""
+    cuda = device != "cpu" and folder.for_cuda and bool(runtime.is_cuda_available())
+    if device == "cuda" and folder.for_cuda and not cuda:
         raise ConfigError("The device is cuda, but onnxruntime-genai finds no CUDA here; install 'csgate[cuda]'.")
-    cuda = available and (device == "cuda" or folder.for_cuda)
     if folder.paged and not cuda:
         raise ModelError(
             f"The generation model {folder.path} has a paged cache, which needs CUDA; build it with -e cpu."
@@ -304,8 +305,6 @@ class _Loader:
         config = self._runtime.Config(str(self._folder.path))
         overlay: dict[str, Any] = {"search": {"num_beams": 1, "num_return_sequences": 1}}
         if self._cuda:
-            if not self._folder.for_cuda:
-                config.append_provider("cuda")
             config.set_provider_option("cuda", "device_id", str(self._device_id))
         else:
             config.clear_providers()

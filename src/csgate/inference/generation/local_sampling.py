@@ -26,7 +26,7 @@ class Chooser:
     def __init__(self, sampling: Sampling, prompt: Sequence[int], penalty: float = 1.0) -> None:
         self.temperature = sampling.temperature
         self.top_p = sampling.top_p
-        self.random = np.random.default_rng(sampling.seed)
+        self.random = np.random.default_rng(None if sampling.seed is None else sampling.seed % 2**64)
         self.penalty = penalty
         self._seen: set[int] | None = set(prompt) if penalty != 1.0 else None
 
