@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from goals import Goal, goals_table
 from model_card import figure, table
 from sticker_artwork import ARTWORK, CHOOSING_SET
 
@@ -33,19 +34,19 @@ FORMS = {
 }
 
 
-def _goals(figures: dict[str, float]) -> str:
-    rows = [
-        ("recall@5, English", "0.65", "plain_recall5_en", True),
-        ("recall@5 of the 48 core tags", "0.90", "plain_core_recall5", True),
-        ("right emoji first", "0.45", "plain_emoji_id", True),
-        ("kind, held-out sources (mean of the rows below)", "0.95", "kind_accuracy", True),
-        ("photos with a tag above 0.2, at most", "0.10", "tagged_photo", False),
+def sticker_goals(figures: dict[str, float]) -> list[Goal]:
+    """Return what the tagger was to reach, and what it reached."""
+    return [
+        Goal("recall@5 on OpenMoji, English", 0.65, figures["plain_recall5_en"]),
+        Goal("recall@5 of the 48 core tags", 0.90, figures["plain_core_recall5"]),
+        Goal("right emoji first", 0.45, figures["plain_emoji_id"]),
+        Goal(
+            "recall@5, English, the worst of the spoiled drawings", 0.5, min(figures[f"{n}_recall5_en"] for n in TITLES)
+        ),
+        Goal("sticker, photo or screenshot, sources not learned from", 0.95, figures["kind_accuracy"]),
+        Goal("photos with a tag above 0.2", 0.10, figures["tagged_photo"], at_least=False),
+        Goal("calibration error of the five best tags", 0.05, figures["tag_ece"], at_least=False),
     ]
-    told = []
-    for title, goal, name, least in rows:
-        met = figures[name] >= float(goal) if least else figures[name] <= float(goal)
-        told.append((title, goal, figure(figures[name]), "met" if met else "not met"))
-    return table(("goal", "set at", "figure", ""), told)
 
 
 def sticker_card(figures: dict[str, float], sizes: str, emoji: int, tags: int) -> str:
@@ -100,7 +101,7 @@ Licence Apache-2.0. Made by `python models/training/make.py --only stickers` ({i
 
 ## Goals
 
-{_goals(figures)}
+{goals_table(("stickers", goal) for goal in sticker_goals(figures))}
 
 ## Held-out figures: OpenMoji, never trained on ({int(figures["rows"])} drawings)
 
@@ -111,7 +112,7 @@ Licence Apache-2.0. Made by `python models/training/make.py --only stickers` ({i
   the drawings that have one.
 - The photographs behind stickers are those of the kinds' test. 512 px is enlarged from 64 px.
 - Calibration on plain drawings: ECE {figure(figures["emoji_ece"])} of the emoji's probability; {figure(figures["tag_ece"])} of the five best tags' scores
-  (true: CLDR or emojilib say it).
+  (true: CLDR says it; half true: emojilib does).
 - OpenMoji (CC BY-SA 4.0) was looked at for these figures; it is in no training batch. Settings of the training were compared on Twemoji
   and Streamline, held back for that.
 

@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from goals import write_goals
 from measures import accuracy, best_temperature, calibration_error, softmax
 from model_card import write_card
 from model_folder import write_labels, write_manifest
 from sticker_artwork import ARTWORK, CHOOSING_SET, read_artwork
-from sticker_card import sticker_card
+from sticker_card import sticker_card, sticker_goals
 from sticker_encoder import StickerEncoder, emoji_scores, read_drawings, train_encoder
 from sticker_export import OUTPUTS, StickerTagger, compress_tags, export_tagger, halve_weights, quantize_convolutions
 from sticker_images import INPUT_PX, TEST_VENDOR, Emoji, present, read_emoji, read_pictures, spoil
@@ -83,11 +84,11 @@ def make_stickers(data: Path, cache: Path, models: Path, steps: int) -> None:
     emoji = read_emoji(data)
     tags = build_tags(emoji)
     drawings = read_drawings(data, cache, emoji)
-    encoder = train_encoder(cache / "stickers.pt", drawings, tags.matrix, steps)
+    encoder = train_encoder(cache / "stickers.pt", drawings, tags.likeness, steps)
     encoder = encoder.to(memory_format=torch.contiguous_format)
     head = train_kinds(encoder, drawings, cache)
     temperature = _choose_temperature(encoder, data, cache, emoji)
-    compressed = compress_tags(tags.matrix, read_moods(emoji_numbers(emoji)))
+    compressed = compress_tags(tags.likeness, read_moods(emoji_numbers(emoji)))
     tagger = StickerTagger(encoder, head, tags, compressed, temperature)
     folder = models / "stickers"
     folder.mkdir(exist_ok=True)
@@ -119,6 +120,7 @@ def make_stickers(data: Path, cache: Path, models: Path, steps: int) -> None:
     _write_manifest(folder)
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.2f} MB" for path in sorted(folder.glob("model.*.onnx")))
     write_card(folder, sticker_card(figures, f"Files: {sizes}.", len(emoji), len(tags.names)), figures)
+    write_goals(folder, sticker_goals(figures))
     write_samples(data, models / "samples")
     if TESTS.is_dir():
         write_sheet(data, emoji, TESTS)

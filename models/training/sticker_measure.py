@@ -130,11 +130,11 @@ def spoiled_tests(pictures: np.ndarray) -> dict[str, np.ndarray]:
 def tag_calibration(scores: np.ndarray, labels: np.ndarray, table: TagTable) -> float:
     """Return the expected calibration error of the five best tags: how far scores are from the share that is true.
 
-    True is here what the matrix says of the emoji, from CLDR or emojilib.
+    True is here, in part or whole, what the matrix says of the emoji.
     """
     best = np.argsort(-scores, axis=1)[:, :5]
     said = np.take_along_axis(scores, best, axis=1).ravel()
-    true = np.take_along_axis(table.matrix[labels] > 0, best, axis=1).ravel()
+    true = np.take_along_axis(table.matrix[labels], best, axis=1).ravel()
     place = np.minimum((said * 10).astype(int), 9)
     return float(sum(abs(true[place == b].mean() - said[place == b].mean()) * np.mean(place == b) for b in set(place)))
 

@@ -1,4 +1,3 @@
-
 """Screenshots drawn for training and measuring: chats, lists, forms and the like, in English and Chinese.
 
 What is learned from and what is measured on share neither layouts nor fonts.
