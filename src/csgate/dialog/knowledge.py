@@ -5,6 +5,7 @@ the text encoder makes of question and passage is added where both vectors are g
 between 0 and 1 that says how likely the passage answers.
 """
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from csgate.dialog.knowledge_words import Vocabulary
 from csgate.dialog.manifest import Line, check, read_toml
 from csgate.errors import PackError
 from csgate.events import Language
+
+# On import it asks for every line that it could ever log.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 Vectors = NDArray[np.float32]
 Groups = Annotated[tuple[Annotated[tuple[Line, ...], Field(min_length=2)], ...], Field(max_length=2_000)]
