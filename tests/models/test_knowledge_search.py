@@ -1,4 +1,4 @@
-"""The search of the shop pack's pages reaches its goals with the shipped intent model, on questions kept back for it."""
+"""The search of the shop pack's pages reaches its goals with the shipped intent model, on questions kept back."""
 
 import importlib.util
 import sys
