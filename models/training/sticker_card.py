@@ -36,13 +36,12 @@ FORMS = {
 
 def sticker_goals(figures: dict[str, float]) -> list[Goal]:
     """Return what the tagger was to reach, and what it reached."""
+    worst = min(figures[f"{name}_recall5_en"] for name in TITLES) / figures["plain_recall5_en"]
     return [
         Goal("recall@5 on OpenMoji, English", 0.65, figures["plain_recall5_en"]),
         Goal("recall@5 of the 48 core tags", 0.90, figures["plain_core_recall5"]),
         Goal("right emoji first", 0.45, figures["plain_emoji_id"]),
-        Goal(
-            "recall@5, English, the worst of the spoiled drawings", 0.5, min(figures[f"{n}_recall5_en"] for n in TITLES)
-        ),
+        Goal("recall@5 of the worst spoiled drawings, as a share of the plain ones'", 0.8, worst),
         Goal("sticker, photo or screenshot, sources not learned from", 0.95, figures["kind_accuracy"]),
         Goal("photos with a tag above 0.2", 0.10, figures["tagged_photo"], at_least=False),
         Goal("calibration error of the five best tags", 0.05, figures["tag_ece"], at_least=False),
