@@ -168,8 +168,9 @@ async def test_an_answer_that_ran_into_its_limit_ends_at_a_sentence(
 
 
 async def test_html_and_pictures_of_a_model_are_taken_apart(autojump_clock: MockClock) -> None:
-    draft = await Scene(Scripted(["<img src=x> ![a](http://b/c)"])).answer()
-    assert draft.text == "&lt;img src=x> !\\[a](http://b/c)"
+    scene = Scene(Scripted(["<img src=x> \u202e![a](http://b/c)"]))
+    assert (await scene.answer()).text == "&lt;img src=x> !\\[a](http://b/c)"
+    assert scene.deltas == ["<img src=x> ![a](http://b/c)"]
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,11 @@ class Filler:
         return _BRACES.sub("", escape_markdown(value))
 
 
+def visible(piece: str) -> str:
+    """A piece of a model's text without control and direction characters."""
+    return _CONTROL.sub("", piece)
+
+
 def presentable(text: str) -> str:
     """A model's text as Markdown that is safe to hand on: no raw HTML, no pictures, no control characters."""
-    return _TAG.sub("&lt;", _CONTROL.sub("", text)).replace("![", "!\\[").strip()
+    return _TAG.sub("&lt;", visible(text)).replace("![", "!\\[").strip()

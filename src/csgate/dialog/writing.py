@@ -10,7 +10,7 @@ from csgate.config import GenerationSettings
 from csgate.dialog.decide import Answer, Decision, PictureReply
 from csgate.dialog.language import detect_language
 from csgate.dialog.pack import Pack
-from csgate.dialog.prompt import Filler, Topic, build_prompt, presentable
+from csgate.dialog.prompt import Filler, Topic, build_prompt, presentable, visible
 from csgate.dialog.understand import Understanding
 from csgate.errors import CsgateError
 from csgate.events import Draft
@@ -121,6 +121,7 @@ def _taker(info: GeneratorInfo, filler: Filler, shown: list[str], turn: Turn) ->
     fills = info.style == "shop"
 
     def take(piece: str) -> None:
+        piece = visible(piece)
         if fills:
             piece = filler.feed(piece)
         if piece and not filler.broken:
