@@ -116,7 +116,20 @@ class AuthSettings(Section):
 class SessionSettings(Section):
     """The conversation log and its turns."""
 
-    store: Literal["memory"] = Field("memory", description="where conversations are kept")
+    store: Literal["sqlite", "memory"] = Field(
+        "sqlite", description="where conversations are kept: in `data_dir/csgate.db`, or only as long as the process"
+    )
+    durability: Literal["full", "normal"] = Field(
+        "full",
+        description="`full`: what was acknowledged survives a power failure; `normal`: it survives the end of the "
+        "process, and a power failure may cost the last moments",
+    )
+    queue_items: PositiveInt = Field(
+        4096, description="reads, and writes, that may wait for the disk; above: `overloaded`"
+    )
+    cache_bytes: int = Field(
+        64 * MIB, ge=0, description="memory for the newest events of conversations in `data_dir/csgate.db`, estimated"
+    )
     max_conversations: PositiveInt = Field(100_000, description="conversations kept")
     max_events: PositiveInt = Field(1_000, description="events kept of a conversation; the oldest are forgotten first")
     max_age_seconds: PositiveFloat = Field(86_400.0, description="how long a silent conversation is kept")
@@ -128,7 +141,7 @@ class SessionSettings(Section):
     )
     max_log_bytes: PositiveInt = Field(
         1024 * MIB,
-        description="memory for all conversations kept, estimated; above, the oldest that nobody is connected to are "
+        description='with `store = "memory"`: memory for all conversations kept, estimated; above, the oldest that nobody is connected to are '
         "forgotten, and with none left new messages are `overloaded`",
     )
     max_attachments: PositiveInt = Field(16, description="connections on one conversation")
@@ -145,6 +158,10 @@ class InferenceSettings(Section):
         "auto", description="`auto` takes CUDA where it works; `cuda` refuses to start without it"
     )
     device_id: int = Field(0, ge=0, description="which CUDA device")
+    cuda_memory_bytes: int = Field(0, ge=0, description="memory that one model may take on the GPU; 0: no limit")
+    cuda_graphs: bool = Field(
+        False, description="replay each batch size as a CUDA graph: quicker where batches are small"
+    )
     intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads within one run")
     workers: PositiveInt = Field(2, description="preparing threads a model; one prepares while the other runs")
     max_batch: PositiveInt = Field(32, description="items in a batch")

@@ -15,19 +15,10 @@ from onnx import TensorProto, helper
 
 from csgate.config import InferenceSettings
 from csgate.errors import ConfigError, ModelError
-from csgate.inference import runner as module
+from csgate.inference import bindings as module
+from csgate.inference.bindings import DeviceBindings, HostBindings, TensorSpec, page_lock
 from csgate.inference.repository import load_model
-from csgate.inference.runner import (
-    CPU_PROVIDER,
-    CUDA_PROVIDER,
-    DeviceBindings,
-    HostBindings,
-    OnnxRunner,
-    TensorSpec,
-    import_runtime,
-    open_runner,
-    page_lock,
-)
+from csgate.inference.runner import CPU_PROVIDER, CUDA_PROVIDER, OnnxRunner, import_runtime, open_runner
 from csgate.telemetry import Logger, open_logger
 
 from .conftest import SIZE, graph, tagger_graph, write_fusion, write_intent, write_tagger
@@ -51,6 +42,12 @@ class CudaStandIn:
         self.ExecutionMode = onnxruntime.ExecutionMode
         self.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel
         self.OrtValue = self
+        self.graphs: list[str] = []
+        self.RunOptions = lambda: SimpleNamespace(add_run_config_entry=self._note)
+
+    def _note(self, key: str, value: str) -> None:
+        assert key == "gpu_graph_id"
+        self.graphs.append(value)
 
     def get_available_providers(self) -> list[str]:
         return [CUDA_PROVIDER, CPU_PROVIDER]
@@ -129,7 +126,8 @@ def test_cuda_copies_rows_to_device_tensors_and_results_back(tmp_path: Path) -> 
     runner = open_runner(model, settings("cuda", device_id=1), QUIET, runtime)
     assert (runner.provider, runner.parallel) == (CUDA_PROVIDER, False)
     assert runtime.preloaded
-    assert runtime.asked == [[(CUDA_PROVIDER, {"device_id": "1"}), CPU_PROVIDER]]
+    options = {"device_id": "1", "arena_extend_strategy": "kSameAsRequested"}
+    assert runtime.asked == [[(CUDA_PROVIDER, options), CPU_PROVIDER]]
     bindings = runner.bind()
     assert isinstance(bindings, DeviceBindings)
     assert runtime.tensors == [((bucket, 3, SIZE, SIZE), "cuda", 1) for bucket in (1, 2, 4)]
@@ -152,6 +150,35 @@ def test_cuda_text_equals_the_cpus(tmp_path: Path) -> None:
         bindings.run(4, 4)
         results.append(bindings.outputs["logits"].tolist())
     assert results[0] == results[1] == [[2.0, 2.0, 0.0]] * 4
+
+
+def test_a_cuda_graph_for_each_binding_with_its_outputs_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = CudaStandIn()
+    model = load_model(write_tagger(tmp_path))
+    runner = open_runner(model, settings("cuda", cuda_graphs=True, cuda_memory_bytes=1 << 30), QUIET, runtime)
+    asked = runtime.asked[0][0][1]
+    assert (asked["enable_cuda_graph"], asked["gpu_mem_limit"]) == ("1", str(1 << 30))
+    given: list[Any] = []
+    run = runner._session.run_with_iobinding
+
+    def without_options(binding: Any, options: Any) -> None:
+        given.append(options)
+        run(binding)
+
+    monkeypatch.setattr(runner._session, "run_with_iobinding", without_options)
+    bindings, others = runner.bind(), runner.bind()
+    buckets = len(runner.spec.buckets)
+    assert len(set(runtime.graphs)) == len(runtime.graphs) == 2 * buckets
+    assert len(runtime.tensors) == 2 * buckets * 3  # the input and both outputs
+    for value, bound in ((0.5, bindings), (0.25, others), (0.75, bindings)):
+        bound.inputs()["pixels"][:] = value
+        bound.run(4)
+        assert np.allclose(bound.outputs["tag_scores"], value)
+        assert np.allclose(bound.outputs["features"], 2 * value)
+    assert None not in given
+    assert given[0] is given[2] is not given[1]
 
 
 @pytest.mark.parametrize("pins", [True, False])

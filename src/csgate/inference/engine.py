@@ -11,6 +11,7 @@ from csgate.config import InferenceSettings
 from csgate.errors import EngineUnavailable
 from csgate.events import Intent, Picture
 from csgate.inference.batcher import Batcher, open_batcher
+from csgate.inference.bindings import Array
 from csgate.inference.cache import ResultCache
 from csgate.inference.loading import load_models
 from csgate.inference.manifest import TaskName
@@ -24,7 +25,7 @@ from csgate.inference.results import (
     Timing,
     Vector,
 )
-from csgate.inference.runner import Array, Runner, RunnerFactory, open_runner
+from csgate.inference.runner import Runner, RunnerFactory, open_runner
 from csgate.inference.tasks import (
     HASHED_ON_LOOP_BYTES,
     PictureJob,

@@ -10,8 +10,9 @@ import msgspec
 
 from csgate.config import InferenceSettings
 from csgate.errors import ModelError
+from csgate.inference.bindings import Bindings
 from csgate.inference.repository import load_model, model_folders
-from csgate.inference.runner import Bindings, Runner, RunnerFactory, open_runner
+from csgate.inference.runner import Runner, RunnerFactory, open_runner
 from csgate.inference.warmup import warm_up
 from csgate.inference.zero_shot import check_width, embed_labels
 from csgate.telemetry import open_logger

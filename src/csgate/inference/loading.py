@@ -7,10 +7,11 @@ from typing import Any
 from csgate.config import InferenceSettings
 from csgate.errors import ModelError
 from csgate.inference.batcher import Lane
+from csgate.inference.bindings import Bindings
 from csgate.inference.cache import ResultCache
 from csgate.inference.manifest import TaskName
 from csgate.inference.repository import Model, load_repository
-from csgate.inference.runner import Bindings, Runner, RunnerFactory
+from csgate.inference.runner import Runner, RunnerFactory
 from csgate.inference.schedule import BatchPlan
 from csgate.inference.tasks import FusionLane, PictureLane, Seen, TextLane
 from csgate.inference.texts import TextEncoder

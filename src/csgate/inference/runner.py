@@ -1,36 +1,22 @@
-"""ONNX Runtime sessions: where they run, with which file, and the buffers bound to them.
+"""ONNX Runtime sessions: one model on one device, with the file that suits it; ``bindings`` has its buffers."""
 
-A ``Runner`` is one model on one device. A ``Bindings`` is one worker's set of buffers: host arrays for inputs and
-outputs, allocated once at the largest batch, and one ONNX Runtime IO binding for each (batch bucket, text length).
-On the CPU the binding points straight at the arrays. On CUDA it points at device tensors; a run copies the host rows
-over (from page-locked memory where the driver gives it), and outputs come back into the bound host arrays.
-"""
-
-import ctypes
-import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csgate.config import InferenceSettings
 from csgate.errors import ConfigError, ModelError
+from csgate.inference.bindings import VARIABLE, Bindings, DeviceBindings, GraphSpec, HostBindings, TensorSpec
 from csgate.inference.manifest import Precision
 from csgate.inference.repository import Model
 from csgate.inference.results import KINDS
 from csgate.telemetry import Logger
 
-Array = NDArray[Any]
 Device = Literal["cpu", "cuda"]
 
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 CPU_PROVIDER: Final = "CPUExecutionProvider"
-VARIABLE: Final = -1
-"""In a row's shape: the padded text length."""
-
 _ELEMENTS: Final[dict[str, type[np.generic]]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -38,42 +24,6 @@ _ELEMENTS: Final[dict[str, type[np.generic]]] = {
     "tensor(int64)": np.int64,
     "tensor(int32)": np.int32,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """An input or output of a graph: ``row`` is its shape without the batch dimension."""
-
-    name: str
-    dtype: np.dtype[Any]
-    row: tuple[int, ...]
-
-    def shape(self, rows: int, length: int) -> tuple[int, ...]:
-        return (rows, *(length if size == VARIABLE else size for size in self.row))
-
-
-@dataclass(frozen=True, slots=True)
-class GraphSpec:
-    """What a session is fed: batch ``buckets``, and ``lengths`` (padded text lengths; ``(0,)`` without text)."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    buckets: tuple[int, ...]
-    lengths: tuple[int, ...]
-
-
-class Bindings(Protocol):
-    """One worker's buffers. Not for use by two threads at once."""
-
-    @property
-    def outputs(self) -> Mapping[str, Array]:
-        """Host arrays ``[largest bucket, ...]``; the last run's rows."""
-
-    def inputs(self, length: int = 0) -> Mapping[str, Array]:
-        """Host arrays ``[largest bucket, ...]`` to write rows into, for a padded text ``length``."""
-
-    def run(self, bucket: int, length: int = 0) -> None:
-        """Runs the first ``bucket`` rows."""
 
 
 class Runner(Protocol):
@@ -119,6 +69,7 @@ class OnnxRunner:
         self._runtime = runtime
         self._session = session
         self._device_id = settings.device_id
+        self._cuda_graphs = settings.cuda_graphs
         self.provider: str = session.get_providers()[0]
         self.precision: Precision = precision
         self.sha256: str = model.manifest.files[precision].sha256
@@ -128,78 +79,10 @@ class OnnxRunner:
 
     def bind(self) -> Bindings:
         if self.provider == CUDA_PROVIDER:
-            return DeviceBindings(self._runtime, self._session, self.spec, "cuda", self._device_id)
+            return DeviceBindings(
+                self._runtime, self._session, self.spec, "cuda", self._device_id, graphs=self._cuda_graphs
+            )
         return HostBindings(self._session, self.spec)
-
-
-class HostBindings:
-    """Buffers of a CPU session: bound where they lie, nothing is copied."""
-
-    def __init__(self, session: Any, spec: GraphSpec) -> None:
-        self._session = session
-        most = spec.buckets[-1]
-        self._inputs = {length: _arrays(spec.inputs, most, length) for length in spec.lengths}
-        self.outputs: dict[str, Array] = _arrays(spec.outputs, most, 0)
-        self._bindings: dict[tuple[int, int], Any] = {}
-        for length in spec.lengths:
-            for bucket in spec.buckets:
-                binding = session.io_binding()
-                for tensor in spec.inputs:
-                    _point(binding.bind_input, tensor, self._inputs[length][tensor.name], bucket, length)
-                for tensor in spec.outputs:
-                    _point(binding.bind_output, tensor, self.outputs[tensor.name], bucket, 0)
-                self._bindings[bucket, length] = binding
-
-    def inputs(self, length: int = 0) -> dict[str, Array]:
-        return self._inputs[length]
-
-    def run(self, bucket: int, length: int = 0) -> None:
-        self._session.run_with_iobinding(self._bindings[bucket, length])
-
-
-class DeviceBindings:
-    """Buffers of a session with memory of its own: tensors on the device, and host arrays that mirror them."""
-
-    def __init__(
-        self,
-        runtime: Any,
-        session: Any,
-        spec: GraphSpec,
-        device: str,
-        device_id: int,
-        pin: Callable[[Array], bool] | None = None,
-    ) -> None:
-        self._session = session
-        most = spec.buckets[-1]
-        self._inputs = {length: _arrays(spec.inputs, most, length) for length in spec.lengths}
-        self.outputs: dict[str, Array] = _arrays(spec.outputs, most, 0)
-        pin = pin or page_lock
-        hosts = [array for arrays in self._inputs.values() for array in arrays.values()]
-        self.pinned: bool = sum(not pin(array) for array in (*hosts, *self.outputs.values())) == 0
-        self._bindings: dict[tuple[int, int], tuple[Any, list[tuple[Any, Array]]]] = {}
-        for length in spec.lengths:
-            for bucket in spec.buckets:
-                binding = session.io_binding()
-                copies: list[tuple[Any, Array]] = []
-                for tensor in spec.inputs:
-                    value = runtime.OrtValue.ortvalue_from_shape_and_type(
-                        list(tensor.shape(bucket, length)), tensor.dtype.type, device, device_id
-                    )
-                    binding.bind_ortvalue_input(tensor.name, value)
-                    copies.append((value, self._inputs[length][tensor.name][:bucket]))
-                for tensor in spec.outputs:
-                    # Bound to host memory: the runtime copies what the device computed as the run ends.
-                    _point(binding.bind_output, tensor, self.outputs[tensor.name], bucket, 0)
-                self._bindings[bucket, length] = binding, copies
-
-    def inputs(self, length: int = 0) -> dict[str, Array]:
-        return self._inputs[length]
-
-    def run(self, bucket: int, length: int = 0) -> None:
-        binding, copies = self._bindings[bucket, length]
-        for value, rows in copies:
-            value.update_inplace(rows)
-        self._session.run_with_iobinding(binding)
 
 
 def open_runner(model: Model, settings: InferenceSettings, log: Logger, runtime: Any = None) -> OnnxRunner:
@@ -228,26 +111,6 @@ def open_runner(model: Model, settings: InferenceSettings, log: Logger, runtime:
     runner = OnnxRunner(ort, _open_session(ort, model, precision, settings, "cpu"), model, precision, settings)
     runner.fallback = reason if settings.device == "auto" else ""
     return runner
-
-
-def page_lock(array: Array) -> bool:
-    """Page-locks ``array`` (which owns its memory) for the GPU's copy engine while it lives; False where that fails.
-
-    Without it copies still work, through the driver's own staging buffer.
-    """
-    for name in ("libcudart.so.13", "libcudart.so.12", "cudart64_13.dll", "cudart64_12.dll"):
-        try:
-            library = ctypes.CDLL(name)
-            register, unregister = library.cudaHostRegister, library.cudaHostUnregister
-        except (OSError, AttributeError):
-            continue
-        pointer = ctypes.c_void_p(array.ctypes.data)
-        if register(pointer, ctypes.c_size_t(array.nbytes), ctypes.c_uint(0)):
-            return False
-        # Memory that is freed while it is registered would be copied from its old pages when its address comes again.
-        weakref.finalize(array, unregister, pointer)
-        return True
-    return False
 
 
 def read_graph(session: Any, model: Model, max_batch: int) -> GraphSpec:
@@ -348,15 +211,14 @@ def _read_output(model: Model, node: Any) -> TensorSpec:
     return TensorSpec(node.name, np.dtype(_ELEMENTS[node.type]), row)
 
 
-def _arrays(specs: tuple[TensorSpec, ...], rows: int, length: int) -> dict[str, Array]:
-    return {spec.name: np.zeros(spec.shape(rows, length), spec.dtype) for spec in specs}
-
-
-def _point(bind: Callable[..., None], spec: TensorSpec, array: Array, rows: int, length: int) -> None:
-    shape = spec.shape(rows, length)
-    if prod(shape) * spec.dtype.itemsize > array.nbytes:
-        raise ValueError(f"{spec.name}: {shape} does not fit its buffer")
-    bind(spec.name, "cpu", 0, spec.dtype.type, list(shape), array.ctypes.data)
+def _cuda_options(settings: InferenceSettings) -> dict[str, str]:
+    """The arena grows by what is asked for, not in powers of two, and no further than the limit where there is one."""
+    options = {"device_id": str(settings.device_id), "arena_extend_strategy": "kSameAsRequested"}
+    if settings.cuda_memory_bytes:
+        options["gpu_mem_limit"] = str(settings.cuda_memory_bytes)
+    if settings.cuda_graphs:
+        options["enable_cuda_graph"] = "1"
+    return options
 
 
 def _open_session(ort: Any, model: Model, precision: Precision, settings: InferenceSettings, device: Device) -> Any:
@@ -372,7 +234,7 @@ def _open_session(ort: Any, model: Model, precision: Precision, settings: Infere
     if device == "cpu":
         options.log_severity_level = 3  # its warnings are about graphs, not about what an operator could mend
     else:
-        providers.insert(0, (CUDA_PROVIDER, {"device_id": str(settings.device_id)}))
+        providers.insert(0, (CUDA_PROVIDER, _cuda_options(settings)))
     graph = model.graph_bytes(precision)
     try:
         return ort.InferenceSession(graph, sess_options=options, providers=providers)

@@ -9,11 +9,11 @@ import numpy as np
 from csgate import _fast
 from csgate.errors import Internal
 from csgate.events import Intent, Picture, Sentiment, SentimentLabel, Tag
+from csgate.inference.bindings import Array, Bindings
 from csgate.inference.cache import ResultCache
 from csgate.inference.manifest import InputEntry
 from csgate.inference.pictures import Format, decode, file_bytes
 from csgate.inference.results import KINDS, PictureKind, Vector
-from csgate.inference.runner import Array, Bindings
 from csgate.inference.texts import TextEncoder
 from csgate.inference.zero_shot import ZeroShot, as_scores
 

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Final
 
-from csgate.inference.runner import Bindings, Runner
+from csgate.inference.bindings import Bindings
+from csgate.inference.runner import Runner
 
 WARM_UP_RUNS: Final = 4
 WORTHWHILE_SPEEDUP: Final = 1.3
