@@ -65,11 +65,11 @@ def _pasted(picture: np.ndarray, background: Image.Image, chance: np.random.Gene
     return canvas.convert("RGB")
 
 
-def _photograph(chance: np.random.Generator, which: tuple[tuple[str, str], ...], made: float) -> Image.Image:
-    if chance.random() < made:
+def _photograph(chance: np.random.Generator, learned: bool) -> Image.Image:
+    if learned and chance.random() < 0.45:
         return made_photograph(chance)
-    all_of_them = photographs(which)
-    return crop(all_of_them[int(chance.integers(len(all_of_them)))], chance)
+    all_of_them = photographs(LEARNED if learned else MEASURED)
+    return crop(all_of_them[int(chance.integers(len(all_of_them)))], chance, recolour=learned)
 
 
 def _spoilt(picture: Image.Image, chance: np.random.Generator) -> np.ndarray:
@@ -95,9 +95,9 @@ def learned_pictures(drawings: Drawings, cache: Path) -> list[np.ndarray]:
         for rows in np.array_split(chosen[third:], 40)
     ]
     for row in chosen[:third]:
-        background = _photograph(chance, LEARNED, 0.3)
+        background = _photograph(chance, learned=True)
         stickers.append(_spoilt(_pasted(drawings.pictures[row], background, chance), chance)[None])
-    photos = [_spoilt(_photograph(chance, LEARNED, 0.45), chance) for _ in range(EACH)]
+    photos = [_spoilt(_photograph(chance, learned=True), chance) for _ in range(EACH)]
     screens = [_spoilt(screenshot(chance, measured=False), chance) for _ in range(EACH)]
     result = [np.concatenate(stickers), np.stack(photos), np.stack(screens)]
     result = [part.astype(np.float16) for part in result]
@@ -109,7 +109,7 @@ def learned_pictures(drawings: Drawings, cache: Path) -> list[np.ndarray]:
 def measured_photographs(count: int = 600) -> np.ndarray:
     """Parts of photographs of other packages, float32[N, 3, 48, 48]."""
     chance = np.random.default_rng(SEED + 1)
-    return np.stack([letterboxed(_photograph(chance, MEASURED, 0.0)) for _ in range(count)])
+    return np.stack([letterboxed(_photograph(chance, learned=False)) for _ in range(count)])
 
 
 @functools.cache
@@ -122,7 +122,7 @@ def measured_screenshots(count: int = 400) -> np.ndarray:
 def on_photographs(pictures: np.ndarray) -> np.ndarray:
     """Stickers uint8[N, 4, 64, 64] on parts of the photographs that are measured on, float32[N, 3, 48, 48]."""
     chance = np.random.default_rng(SEED + 3)
-    return np.stack([letterboxed(_pasted(one, _photograph(chance, MEASURED, 0.0), chance)) for one in pictures])
+    return np.stack([letterboxed(_pasted(one, _photograph(chance, learned=False), chance)) for one in pictures])
 
 
 def train_kinds(encoder: StickerEncoder, drawings: Drawings, cache: Path) -> KindHead:

@@ -65,9 +65,9 @@ def photographs(which: tuple[tuple[str, str], ...]) -> list[Image.Image]:
     return result
 
 
-def crop(picture: Image.Image, chance: np.random.Generator, least: float = 0.25) -> Image.Image:
-    """Cut out a part whose sides are `least` to all of the picture's, of another shape, mirrored, recoloured."""
-    size = chance.uniform(least, 1.0)
+def crop(picture: Image.Image, chance: np.random.Generator, recolour: bool) -> Image.Image:
+    """Cut out a part whose sides are a quarter to all of the picture's, of another shape; mirror and recolour it."""
+    size = chance.uniform(0.25, 1.0)
     shape = np.exp(chance.uniform(-0.6, 0.6))
     width = int(min(picture.width, max(32, picture.width * size * shape)))
     height = int(min(picture.height, max(32, picture.height * size / shape)))
@@ -77,6 +77,8 @@ def crop(picture: Image.Image, chance: np.random.Generator, least: float = 0.25)
     part.thumbnail((192, 192), reducing_gap=2.0)
     if chance.random() < 0.5:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if not recolour:
+        return part
     values = np.asarray(part, np.float32)
     if chance.random() < 0.7:
         grey = values.mean(2, keepdims=True)
@@ -99,13 +101,37 @@ def _clouds(chance: np.random.Generator, width: int, height: int, roughness: flo
     return np.asarray(np.clip((field - low) / (high - low), 0, 1), np.float32)
 
 
+def _building(chance: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """float32[height, width, 3] in 0..255: rows of windows, weathered."""
+    values = np.ones((height, width, 1), np.float32) * chance.uniform(30, 230, 3)
+    across, down = chance.integers(4, 16, 2)
+    panes = chance.random((height // down + 1, width // across + 1)) < 0.8
+    inside = (np.arange(height)[:, None] % down > down * 0.35) & (np.arange(width)[None] % across > across * 0.35)
+    lit = panes[np.arange(height)[:, None] // down, np.arange(width)[None] // across] & inside
+    values = np.where(lit[..., None], chance.uniform(0, 255, 3), values)
+    return np.asarray(values * (0.7 + 0.5 * _clouds(chance, width, height, 1.5))[..., None], np.float32)
+
+
+def _crowd(chance: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """float32[height, width, 3] in 0..255: many small things of all colours."""
+    cell = int(chance.integers(2, 8))
+    small = chance.uniform(0, 255, (height // cell + 2, width // cell + 2, 3)) * chance.uniform(0.5, 1.1)
+    picture = Image.fromarray(np.clip(small, 0, 255).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(picture.rotate(chance.uniform(-20, 20)), np.float32)
+
+
 def made_photograph(chance: np.random.Generator) -> Image.Image:
-    """Draw something like a photograph: ground and sky or a wall, lit blurred things on it, grain."""
+    """Draw something like a photograph: ground and sky or a wall, buildings, lit blurred things on it, grain."""
     width, height = int(chance.integers(96, 161)), int(chance.integers(96, 161))
     base = chance.uniform(20, 220, 3)
     field = _clouds(chance, width, height, chance.uniform(1.0, 2.2))
     other = np.clip(base + chance.normal(0, 60, 3), 0, 255)
+    if chance.random() < 0.3:
+        # A bright sky: the picture's edge is nearly white, as a sticker's is.
+        base, other = chance.uniform(190, 255, 3), chance.uniform(170, 255, 3)
     values = base + (other - base) * field[..., None]
+    if chance.random() < 0.12:
+        values = _crowd(chance, width, height)
     down = np.linspace(0, 1, height)[:, None, None]
     if chance.random() < 0.5:
         horizon = chance.uniform(0.2, 0.8)
@@ -115,6 +141,11 @@ def made_photograph(chance: np.random.Generator) -> Image.Image:
         )
         values = np.where(down > horizon, ground, values)
     picture = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    for _ in range(int(chance.integers(1, 4)) if chance.random() < 0.35 else 0):
+        wide, tall = int(chance.integers(20, width)), int(chance.integers(30, height))
+        front = Image.fromarray(np.clip(_building(chance, wide, tall), 0, 255).astype(np.uint8))
+        mask = Image.new("L", front.size, 255).rotate(chance.uniform(-8, 8))
+        picture.paste(front, (int(chance.integers(-10, width - 15)), height - tall + int(chance.integers(0, 20))), mask)
     for _ in range(int(chance.integers(0, 8))):
         size = int(chance.integers(12, 90))
         mask = Image.fromarray(

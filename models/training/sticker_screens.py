@@ -137,6 +137,29 @@ def _dialog(s: _Screen) -> None:
     s.box(s.width - 130, middle + 44, s.width - 50, middle + 76, s.accent)
 
 
+def _article(s: _Screen) -> None:
+    """A picture, made of a few areas, above paragraphs."""
+    tall = s.height * float(s.chance.uniform(0.2, 0.5))
+    s.box(0, 56, s.width, 56 + tall, s.some_colour(), 0)
+    for _ in range(int(s.chance.integers(0, 5))):
+        x, y = float(s.chance.uniform(0, s.width)), float(s.chance.uniform(56, 56 + tall))
+        s.draw.ellipse((x - 60, y, x + 60, 56 + tall), s.some_colour())
+    for y in range(int(70 + tall), s.height - 30, int(s.chance.integers(20, 30))):
+        s.text(16, y, 15, s.ink if s.chance.random() < 0.7 else s.faint)
+
+
+def _calendar(s: _Screen) -> None:
+    """A grid of short entries."""
+    columns = int(s.chance.integers(3, 8))
+    tall = int(s.chance.integers(30, 80))
+    for row, y in enumerate(range(60, s.height - 40, tall)):
+        for column in range(columns):
+            x = column * s.width / columns
+            if s.chance.random() < 0.1:
+                s.box(x + 2, y, x + s.width / columns - 4, y + tall - 6, s.accent)
+            s.text(x + 8, y + 4, 14, s.ink, str(row * columns + column + 1))
+
+
 def _product(s: _Screen) -> None:
     """A shop's page: what is sold is a big area of colour."""
     s.box(20, 66, s.width - 20, 66 + s.height * 0.35, s.some_colour(), 4)
@@ -172,7 +195,15 @@ def _terminal(s: _Screen) -> None:
             s.text(8, y, 15, s.accent if s.chance.random() < 0.3 else (200, 205, 200))
 
 
-LEARNED_LAYOUTS: Final[tuple[Callable[[_Screen], None], ...]] = (_chat, _list, _receipt, _form, _dialog)
+LEARNED_LAYOUTS: Final[tuple[Callable[[_Screen], None], ...]] = (
+    _chat,
+    _list,
+    _receipt,
+    _form,
+    _dialog,
+    _article,
+    _calendar,
+)
 MEASURED_LAYOUTS: Final[tuple[Callable[[_Screen], None], ...]] = (_product, _tracking, _table, _terminal)
 
 
