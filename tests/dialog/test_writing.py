@@ -227,3 +227,23 @@ async def test_a_generator_that_has_nothing_to_say_on_it_is_passed_over(autojump
     engine = FakeEngine(tags=[Tag("package", "package", 0.6)])
     draft = await Scene(Scripted(["No."], info=SMALL), engine, others=[chat]).answer("", STICKER)
     assert draft.text == "A parcel, I see."
+
+
+QUESTION = "How many days do I have to send something back?"
+
+
+@pytest.mark.parametrize(("info", "source"), [(CHAT, "generated"), (SMALL, "knowledge")])
+async def test_what_the_pages_say_is_given_to_a_chat_model_and_named(
+    info: GeneratorInfo, source: str, autojump_clock: MockClock
+) -> None:
+    engine = FakeEngine([("check_refund_policy", 0.9), ("get_refund", 0.05)])
+    scene = Scene(Scripted(["You have some days."], info=info), engine)
+    await scene.dialog.prepare()
+    draft = await scene.answer(QUESTION)
+    assert draft.source == source
+    assert "*Source: " in draft.text.splitlines()[-1]
+    if source == "generated":
+        assert draft.text.startswith("You have some days.\n\n")
+        assert "The shop's page “" in scene.generator.requests[0].utterances[0].text
+    else:
+        assert scene.generator.requests == []

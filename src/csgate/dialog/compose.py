@@ -32,7 +32,7 @@ def compose(decision: Decision, understanding: Understanding, pack: Pack, total_
             entry_about = pack.intents[about.name if about is not None else pack.escalation.handover_intent]
             # A passage may begin with a list or a table, so nothing stands on its first line.
             opening = _opening(u, pack).strip() if about is None or entry_about.opening else ""
-            text = "\n\n".join(part for part in (opening, passage.text, _named(passage, u)) if part)
+            text = "\n\n".join(part for part in (opening, passage.text, named_source(passage, u)) if part)
             quick_replies = entry_about.quick_replies if about is not None else (entry_about.name,)
         case Ask(intent=intent, slot=slot, again=again):
             source, hand_over, shown = "ask", False, intent
@@ -82,7 +82,7 @@ def _say(
     return pick(variants[u.language], u.id, purpose).render(values).strip()
 
 
-def _named(passage: Passage, u: Understanding) -> str:
+def named_source(passage: Passage, u: Understanding) -> str:
     """Where an answer stands, so that a customer can tell whose words these are."""
     path = " › ".join(map(escape_markdown, passage.path))
     return f"*来源：{path}*" if u.language == "zh" else f"*Source: {path}*"

@@ -7,7 +7,8 @@ import msgspec
 import trio
 
 from csgate.config import GenerationSettings
-from csgate.dialog.decide import Answer, Decision, PictureReply
+from csgate.dialog.compose import named_source
+from csgate.dialog.decide import Answer, Decision, Knowledge, PictureReply
 from csgate.dialog.language import detect_language
 from csgate.dialog.pack import Pack
 from csgate.dialog.prompt import Filler, Topic, build_prompt, presentable, visible
@@ -63,6 +64,8 @@ class Writer:
                     "total": round(draft.timing.get("total", 0.0) + took_ms, 3),
                 }
                 text, first_token_s = written
+                if isinstance(decision, Knowledge):
+                    text = f"{text}\n\n{named_source(decision.passage, understanding)}"
                 if first_token_s is not None:
                     timing["first_token"] = round(first_token_s * 1e3, 3)
                 return msgspec.structs.replace(draft, text=text, source="generated", timing=timing)
@@ -112,6 +115,8 @@ def topic_of(decision: Decision, draft: Draft, info: GeneratorInfo) -> Topic | N
             return Topic(intent, slots, draft.text)
         case PictureReply() if info.style == "chat":
             return Topic(None, {}, draft.text)
+        case Knowledge(intent=intent, passage=passage) if info.style == "chat":
+            return Topic(intent, {}, "", passage.text, passage.source)
         case _:
             return None
 
