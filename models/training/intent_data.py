@@ -13,13 +13,24 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from text_expansion import Opening, Seed, expand, read_openings, read_seeds, roughen, surround
+from text_expansion import CHOICE, Opening, Seed, expand, read_openings, read_seeds, roughen, surround
+from text_variation import leave_out_words, retype_chinese, swap_synonyms
 
 OWN: Final = Path(__file__).parent / "data"
 _LABELS: Final = tomllib.loads((OWN / "intents.toml").read_text(encoding="utf-8"))
 INTENTS: Final = tuple(_LABELS)
 INTENT_CHINESE: Final = tuple(_LABELS.values())
 OUT_OF_SCOPE: Final = INTENTS.index("out_of_scope")
+SEED_FILES: Final = (
+    "intents",
+    "intents_indirect",
+    "intents_wide",
+    "intents_scenes",
+    "intents_voices_a",
+    "intents_voices_b",
+    "intents_dev",
+)
+HELD_SHARE: Final = 0.08
 # CLINC intents that a shop could mean as well: neither in nor out of its scope.
 CLINC_UNCLEAR: Final = frozenset(
     [
@@ -173,18 +184,39 @@ def reddit_remarks(data: Path) -> list[str]:
     return remarks
 
 
-def read_intent_seeds(language: str) -> list[Seed]:
-    """Read both files of seeds: those to the point, and those said indirectly."""
-    return [
-        seed
-        for name in ("intents", "intents_indirect")
-        for seed in read_seeds(OWN / f"{name}.{language}.txt", language)
-    ]
+def read_intent_seeds(language: str, names: tuple[str, ...] = ("intents", "intents_indirect")) -> list[Seed]:
+    """Read files of seeds: those to the point, and those said indirectly, unless others are named."""
+    return [seed for name in names for seed in read_seeds(OWN / f"{name}.{language}.txt", language)]
+
+
+def read_all_seeds(language: str) -> list[Seed]:
+    """Read every seed that the intent model learns from, by all authors."""
+    return read_intent_seeds(language, SEED_FILES)
+
+
+def unlabelled_texts(data: Path) -> list[str]:
+    """Return public and own text whose words are worth knowing, whatever it says: Reddit, travellers, our replies."""
+    path = data / "sentiment_en_goemotions" / "train.tsv"
+    texts = [line.split("\t")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+    for part in ("val", "test"):
+        with zipfile.ZipFile(data / "dialog_zh_crosswoz" / f"{part}.json.zip") as archive:
+            dialogs = json.loads(archive.read(archive.namelist()[0])).values()
+            texts += [message["content"] for dialog in dialogs for message in dialog["messages"]]
+    chance = random.Random(0)
+    for language in ("en", "zh"):
+        for seed in read_seeds(OWN / f"replies.{language}.txt", language):
+            plain = re.sub(r"\*\*|\\n|^[-+] ", " ", seed.text)
+            for _ in range(3):
+                reply = plain
+                while CHOICE.search(reply):
+                    reply = CHOICE.sub(lambda found: chance.choice(found.group(1).split("|")), reply)
+                texts += re.split(r"(?<=[.?!。？！]) *", re.sub(r"\{\w+\}", "it", reply))
+    return [text for text in texts if len(text) > 4]
 
 
 def read_corpus(data: Path) -> Corpus:
     """Read our own text and the public data below `data`."""
-    seeds = read_intent_seeds("en") + read_intent_seeds("zh")
+    seeds = read_all_seeds("en") + read_all_seeds("zh")
     unknown = {seed.label for seed in seeds} - set(INTENTS)
     if unknown:
         raise ValueError(f"headings that are no intents: {sorted(unknown)}")
@@ -204,8 +236,8 @@ def read_corpus(data: Path) -> Corpus:
     banking_names = sorted({label for _, label in banking})
     retail = _retail(data)
     return Corpus(
-        seeds=[seed for seed in seeds if not held_out(seed.text, 0.08)],
-        held_seeds=[seed for seed in seeds if held_out(seed.text, 0.08)],
+        seeds=[seed for seed in seeds if not held_out(seed.text, HELD_SHARE)],
+        held_seeds=[seed for seed in seeds if held_out(seed.text, HELD_SHARE)],
         openings=read_openings(OWN / "openings.txt"),
         bitext=_bitext(data, "Training") + _bitext(data, "Validation"),
         retail=[one for one in retail if not held_out(one.text, 0.35)],
@@ -220,7 +252,7 @@ def read_corpus(data: Path) -> Corpus:
 
 
 def read_tests(name: str = "intents_test") -> dict[str, list[Example]]:
-    """Read our messages that are not trained on, by language; `intents_dev` is for calibration."""
+    """Read our messages that are not trained on, by language: `intents_test` for choosing, `blind_test` for figures."""
     return {
         language: [
             Example(seed.text, INTENTS.index(seed.label), language)
@@ -238,34 +270,62 @@ class Sampler:
         self.chance = chance
         self._by_intent: dict[tuple[str, str], list[Seed]] = {}
         for seed in corpus.seeds:
-            self._by_intent.setdefault((seed.language, seed.label), []).append(seed)
-        self._chinese = [one for one in corpus.others if one.language == "zh"]
-        self._english = [one for one in corpus.others if one.language == "en" and one.intent == OUT_OF_SCOPE]
+            # Seeds with much grammar stand for many messages.
+            self._by_intent.setdefault((seed.language, seed.label), []).extend([seed] * (2 + 3 * _rich(seed)))
+        strangers = [one for one in corpus.others if one.intent == OUT_OF_SCOPE]
+        self._strange = {language: [one for one in strangers if one.language == language] for language in ("en", "zh")}
         self._mapped = [one for one in corpus.others if one.intent != OUT_OF_SCOPE]
 
     def seeded(self, seed: Seed) -> Example:
         """Make one message of a seed."""
         chance = self.chance
         text = expand(seed, chance)
+        if chance.random() < 0.5:
+            text = swap_synonyms(text, seed.language, chance, 0.4)
+        if chance.random() < 0.3:
+            text = leave_out_words(text, seed.language, chance)
         if seed.label not in {"greeting", "goodbye", "thanks", "out_of_scope"}:
             text = surround(text, self._corpus.openings[seed.language], chance, 0.22, ("plain", "angry", "happy"))
-        return Example(roughen(text, seed.language, chance), INTENTS.index(seed.label), seed.language)
+        return Example(text, INTENTS.index(seed.label), seed.language)
+
+    def _ramble(self, one: Example) -> Example:
+        """Put a sentence beside it that has nothing to do with it: strange words alone make nothing out of scope."""
+        chance = self.chance
+        other = chance.choice(self._strange[one.language]).text
+        if len(other) + len(one.text) > 200:
+            return one
+        first, second = (other, one.text) if chance.random() < 0.65 else (one.text, other)
+        between = chance.choice((". ", ", ", "... ", " ") if one.language == "en" else ("，", "。", " "))
+        return Example(first.rstrip(".?!。？！") + between + second, one.intent, one.language)
 
     def draw(self) -> Example:
-        """Draw one message."""
+        """Draw one message.
+
+        Strangers' sentences are few on purpose: with many, every unknown wording of a customer is taken for one.
+        """
         chance = self.chance
         source = chance.random()
-        if source < 0.66:
-            language = chance.choice(("en", "zh"))
-            return self.seeded(chance.choice(self._by_intent[language, chance.choice(INTENTS)]))
-        if source < 0.74:
-            one = chance.choice(self._corpus.bitext)
-        elif source < 0.84:
-            one = chance.choice(self._corpus.retail)
+        if source < 0.8:
+            language = "zh" if chance.random() < 0.56 else "en"
+            label = chance.choice((*INTENTS, "out_of_scope"))
+            one = self.seeded(chance.choice(self._by_intent[language, label]))
         elif source < 0.86:
+            one = chance.choice(self._corpus.bitext)
+        elif source < 0.935:
+            one = chance.choice(self._corpus.retail)
+        elif source < 0.945:
             one = chance.choice(self._mapped)
-        elif source < 0.95:
-            one = chance.choice(self._english)
+        elif source < 0.985:
+            one = chance.choice(self._strange["en"])
         else:
-            one = chance.choice(self._chinese)
-        return Example(roughen(one.text, one.language, chance), one.intent, one.language)
+            one = chance.choice(self._strange["zh"])
+        if one.intent != OUT_OF_SCOPE and chance.random() < 0.1:
+            one = self._ramble(one)
+        text = roughen(one.text, one.language, chance)
+        if one.language == "zh":
+            text = retype_chinese(text, chance)
+        return Example(text, one.intent, one.language)
+
+
+def _rich(seed: Seed) -> bool:
+    return seed.text.count("(") >= 3

@@ -21,10 +21,11 @@ import onnxruntime
 import torch
 from fusion import train_fusion
 from fusion_measure import measure_fusion
-from intent import build_tokenizer, held_examples, intent_tests, measure_intent, train_intent
-from intent_data import INTENT_CHINESE, INTENTS, read_corpus
+from intent import build_tokenizer
+from intent_data import read_corpus
+from intent_make import make_intent
 from measures import best_temperature
-from model_card import fusion_card, intent_card, sentiment_card, write_card
+from model_card import fusion_card, sentiment_card, write_card
 from model_folder import quantize_weights, trace, write_labels, write_manifest
 from sentiment import held_remarks, measure_sentiment, sentiment_tests, train_sentiment
 from sentiment_data import SENTIMENTS, SentimentSampler, read_remarks
@@ -130,34 +131,6 @@ def _tokenizer(shop: Workshop) -> None:
         build_tokenizer(read_corpus(shop.data), remarks, shop.cache / "tokenizer.json")
 
 
-def make_intent(shop: Workshop) -> None:
-    """Make models/shop-intent."""
-    _tokenizer(shop)
-    corpus = read_corpus(shop.data)
-    folder = shop.models / "shop-intent"
-    _write_text_model(shop, folder, train_intent(corpus, shop.cache, shop.intent_steps))
-    run = text_runner(folder)
-    held = held_examples(corpus)
-    temperature = best_temperature(run([one.text for one in held]), np.array([one.intent for one in held]))
-    tests = intent_tests(corpus)
-    logits = {name: run([one.text for one in rows]) for name, rows in tests.items()}
-    labels = {name: np.array([one.intent for one in rows]) for name, rows in tests.items()}
-    figures = measure_intent(logits, labels, temperature) | {"temperature": temperature}
-    figures |= {f"{name}_rows": len(rows) for name, rows in tests.items()}
-    english = [name.replace("_", " ") for name in INTENTS]
-    write_labels(folder, list(INTENTS), english, list(INTENT_CHINESE))
-    attribution = [
-        "CLINC150: Larson et al. 2019, CC BY 3.0",
-        "BANKING77: Casanueva et al. 2020, CC BY 4.0",
-        "GoEmotions: Demszky et al. 2020, CC BY 4.0",
-        "CrossWOZ: Zhu et al. 2020, Apache-2.0",
-        "retail12: (c) 2026 Snayush reshav das behera, MIT",
-        "bitext customer support sample: CDLA-Sharing-1.0 (data not included)",
-    ]
-    _text_manifest(folder, "intent", attribution, "What a shop's customer wants, English and Chinese", temperature)
-    write_card(folder, intent_card(figures, _sizes(folder)), figures)
-
-
 def make_sentiment(shop: Workshop) -> None:
     """Make models/shop-sentiment."""
     _tokenizer(shop)
@@ -228,7 +201,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=here.parent, help="where the model folders are written")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--sticker-steps", type=int, default=8_000)
-    parser.add_argument("--intent-steps", type=int, default=4_500)
+    parser.add_argument("--intent-steps", type=int, default=4_000)
     parser.add_argument("--sentiment-steps", type=int, default=2_000)
     parser.add_argument("--generator-steps", type=int, default=1_900)
     asked = parser.parse_args()
@@ -239,7 +212,7 @@ def main() -> None:
     )
     makers = {
         "stickers": lambda shop: make_stickers(shop.data, shop.cache, shop.models, shop.sticker_steps),
-        "intent": make_intent,
+        "intent": lambda shop: make_intent(shop.data, shop.cache, shop.models, shop.intent_steps),
         "sentiment": make_sentiment,
         "fusion": make_fusion,
         "generator": lambda shop: _make_generator(shop, asked.generator_steps),

@@ -6,13 +6,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-NAMES = {
-    "en": "English, ours",
-    "zh": "Chinese, ours",
-    "retail": "retail12, other authors",
-    "bitext": "bitext's test part",
-}
-
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
@@ -30,64 +23,6 @@ def write_card(folder: Path, body: str, figures: dict[str, float]) -> None:
     (folder / "MODEL_CARD.md").write_text(body.strip() + "\n", encoding="utf-8")
     rounded = {name: round(float(value), 4) for name, value in figures.items()}
     (folder / "figures.json").write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
-
-
-def intent_card(figures: dict[str, float], sizes: str) -> str:
-    """Return the card of shop-intent."""
-    rows = [
-        (
-            NAMES[name],
-            str(int(figures[f"{name}_rows"])),
-            figure(figures[f"{name}_accuracy"]),
-            figure(figures[f"{name}_ece"]),
-            figure(figures[f"{name}_sure_share"]),
-            figure(figures[f"{name}_sure_accuracy"]),
-        )
-        for name in ("en", "zh", "retail", "bitext")
-    ]
-    return f"""
-# shop-intent: what a shop's customer wants
-
-Thirty-four intents (labels.json), English and Chinese. Byte-pair pieces (a Chinese character each), embeddings, residual
-convolutions over three tokens, pooled by maximum, attention and mean. Input `input_ids` int64[N, T], padded with 0; output
-`logits` float32[N, 34]; probabilities are softmax(logits / {figures["temperature"]:g}). {sizes}
-
-Licence Apache-2.0. Made by `python models/training/make.py --only intent`.
-
-## Learned from
-
-- Messages written for this project, English and Chinese, about 48 seeds an intent and language with grammar and slots
-  (models/training/data/, Apache-2.0).
-- bitext customer-support sample (CDLA-Sharing-1.0; the data is not in this repository, models are "Results").
-- retail12 (MIT, (c) 2026 Snayush reshav das behera), its twelve labels split by rules into ours; a quarter is kept for the test.
-- CLINC150 (CC BY 3.0, Larson et al. 2019) as out of scope, and its own 150 labels as a second task for the encoder.
-- BANKING77 (CC BY 4.0, Casanueva et al. 2020): second task only.
-- GoEmotions (Apache-2.0 / CC BY 4.0, Demszky et al. 2020) remarks and CrossWOZ (Apache-2.0) travellers' turns as out of scope.
-
-## Held-out figures (of the int8 file)
-
-{table(("test", "messages", "accuracy", "ECE", "share with p >= 0.7", "accuracy of these"), rows)}
-
-- "Ours" are messages written after the seeds by the same author; the few that came out nearly the same as a
-  seed were dropped. They are on the ordinary side. An earlier set, worded askew on purpose, gave 0.728 (English) and 0.701
-  (Chinese) to the first version of this model; it now serves calibration, since seeds written later came too near to it.
-  After a first look at this test's errors, Chinese out-of-scope seeds, praise and some fragments were added to the training text: the
-  Chinese out-of-scope figures flatter.
-- retail12's labels were split by rules, some wrongly, in training and test alike.
-- Out of scope: AUROC {figure(figures["en_oos_auroc"])} (our English), {figure(figures["zh_oos_auroc"])} (our Chinese),
-  {figure(figures["clinc_oos_auroc"])} for CLINC's 1,000 out-of-scope test sentences against our English and retail12's;
-  {figure(figures["clinc_oos_recall"])} of CLINC's are called out of scope outright.
-
-## Known failures
-
-- Paraphrases without any of the usual words ("our sofa has to go to the new flat") are often missed.
-- Two wishes in one message get one intent. Sarcasm is taken at its word.
-- Neighbours are confused: change_order with exchange_item (before or after delivery), check_refund_policy with get_refund,
-  delivery_options with delivery_period, check_invoice with get_invoice.
-- Praise has no intent of its own: some comes out as thanks, and "很满意" (very satisfied) even as a complaint, beside "很不满意".
-- A bare fragment (a name, an e-mail address) is guessed at.
-- Other languages than English and Chinese are not served; Chinese in Latin letters (pinyin) is not understood.
-"""
 
 
 def sentiment_card(figures: dict[str, float], sizes: str) -> str:

@@ -68,6 +68,10 @@ class TokenRows:
         rows = self._tokenizer.encode_batch(texts)
         return torch.from_numpy(np.array([row.ids for row in rows], np.int64))
 
+    def ragged(self, texts: list[str]) -> list[np.ndarray]:
+        """Return int64[length] for each text."""
+        return [np.array([one for one in row.ids if one != PAD_ID]) for row in self._tokenizer.encode_batch(texts)]
+
 
 class ConvolutionBlock(nn.Module):
     """A residual convolution over three tokens that never sees padding."""
@@ -112,19 +116,58 @@ class TextEncoder(nn.Module):
         return self.norm(torch.cat([highest, weighted, mean], dim=1))
 
 
+class PhraseBag(nn.Module):
+    """int64[N, T] -> float32[N, width]: summed vectors of single pieces, pairs and triples, over the root of their count.
+
+    Pairs and triples share hashed rows. What a linear model on phrases knows, which needs fewer examples than a net.
+    """
+
+    def __init__(self, vocabulary: int, hashed: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.hashed = hashed
+        self.dropout = dropout
+        self.vectors = nn.Embedding(vocabulary + hashed, width)
+        nn.init.normal_(self.vectors.weight, std=0.02)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        longer = F.pad(ids, (0, 2))
+        second, third = longer[:, 1:-1], longer[:, 2:]
+        pairs = (ids * 7919 + second * 104729) % self.hashed + self.vocabulary
+        triples = (ids * 7919 + second * 104729 + third * 1299709) % self.hashed + self.vocabulary
+        # The last piece's pair holds the end of the text; a triple needs two true pieces at least.
+        used = torch.cat([ids != PAD_ID, ids != PAD_ID, second != PAD_ID], 1).to(self.vectors.weight.dtype)
+        if self.training:
+            used = used * (torch.rand_like(used) >= self.dropout)
+        rows = self.vectors(torch.cat([ids, pairs, triples], 1)) * used.unsqueeze(2)
+        return rows.sum(1) / used.sum(1, keepdim=True).clamp(min=1).sqrt()
+
+
 class TextClassifier(nn.Module):
-    """A text encoder under one or several linear heads; only the first is shipped."""
+    """A text encoder, and a bag of phrases beside it if asked for, under linear heads; only the first is shipped."""
 
     def __init__(
-        self, vocabulary: int, width: int, blocks: int, classes: tuple[int, ...], dropout: float = 0.3
+        self,
+        vocabulary: int,
+        width: int,
+        blocks: int,
+        classes: tuple[int, ...],
+        dropout: float = 0.3,
+        bag: tuple[int, int] | None = None,
     ) -> None:
+        """Make it untrained; `bag` is hashed rows and width of the bag of phrases."""
         super().__init__()
         self.encoder = TextEncoder(vocabulary, width, blocks, dropout * 0.5)
+        self.bag = PhraseBag(vocabulary, *bag, dropout=0.25) if bag else None
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.ModuleList([nn.Linear(self.encoder.features, count) for count in classes])
+        features = self.encoder.features + (bag[1] if bag else 0)
+        self.heads = nn.ModuleList([nn.Linear(features, count) for count in classes])
 
     def forward(self, ids: Tensor, head: int = 0) -> Tensor:
-        result: Tensor = self.heads[head](self.dropout(self.encoder(ids)))
+        features = self.encoder(ids)
+        if self.bag is not None:
+            features = torch.cat([features, self.bag(ids)], 1)
+        result: Tensor = self.heads[head](self.dropout(features))
         return result
 
 
