@@ -117,7 +117,7 @@ class TextEncoder(nn.Module):
 
 
 class PhraseBag(nn.Module):
-    """int64[N, T] -> float32[N, width]: summed vectors of single pieces, pairs and triples, over the root of their count.
+    """int64[N, T] -> float32[N, width]: summed vectors of pieces, pairs and triples, over the root of their count.
 
     Pairs and triples share hashed rows. What a linear model on phrases knows, which needs fewer examples than a net.
     """
