@@ -10,7 +10,7 @@ BUILD_INPUTS := pyproject.toml setup.py $(wildcard src/csgate/_fast/*.pyx src/cs
 
 .DEFAULT_GOAL := help
 .PHONY: help lock serve chat test coverage lint format models config-docs clean \
-	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate asan
+	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate bench-cuda asan
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -67,7 +67,8 @@ bench-turn: ## what the event loop spends on a message between connection and en
 bench-gateway: ## the whole gateway, against other servers of models
 bench-idle: ## memory and CPU of idle connections
 bench-generate: ## local text generation, one conversation and many
-bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate: $(VENV)/.installed-bench
+bench-cuda: ## on a GPU host: encoders, copies, memory and generation on CUDA
+bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate bench-cuda: $(VENV)/.installed-bench
 	@echo "make: $@; results go to benchmarks/results/"
 	@$(BIN)/python benchmarks/$(subst -,_,$@).py $(ARGS)
 
