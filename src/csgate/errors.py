@@ -199,6 +199,13 @@ class Overloaded(CsgateError):
     safe_zh = "目前咨询量较大，请稍后再试。"
 
 
+class StoreUnavailable(Overloaded):
+    """The conversation store could not do it now (disk full, file locked or damaged). What was asked did not happen."""
+
+    safe_en = "This cannot be stored right now. Please try again shortly."
+    safe_zh = "暂时无法保存，请稍后再试。"
+
+
 class TurnTimeout(CsgateError):
     code = "timeout"
     http_status = 504

@@ -2,9 +2,11 @@
 
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ from csgate.config import SessionSettings
 from csgate.errors import BadImage
 from csgate.events import Draft, Event, Principal
 from csgate.session import Answerer, Conversations, MemoryStore, Store, Turn, open_conversations
+from csgate.session.sqlite import SqliteStore
+from csgate.session.sqlite_file import migrate
+from csgate.session.sqlite_ledger import Ledger
 from csgate.telemetry import Telemetry, open_logger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,6 +88,13 @@ class SlowStore:
     def memory_bytes(self) -> int:
         return self.inner.memory_bytes
 
+    @property
+    def trouble(self) -> None:
+        return None
+
+    def listen(self, gone: Callable[[Sequence[str]], None]) -> None:
+        pass
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
 
@@ -99,6 +111,30 @@ class SlowStore:
 
 class OtherStore(MemoryStore):
     """A memory store that does not promise never to yield: the conversations use a task each to change the log."""
+
+
+class InlineDesk:
+    """Does a job of the SQLite store at once, in the caller's task, so that tests can play with the clock."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.trouble: str | None = None
+        self.on_erased: Callable[[list[str]], None] = lambda _: None
+
+    async def ask(self, run: Callable[[Ledger], Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        return run(self.ledger)
+
+    def litter(self) -> None:
+        while self.ledger.tidy(3):
+            pass
+
+
+def inline_sqlite(max_events: int = 1_000) -> SqliteStore:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, Path("csgate.db"))
+    desk = InlineDesk(Ledger(connection, max_events))
+    return SqliteStore(desk, desk, SessionSettings())
 
 
 class Rig:
@@ -128,14 +164,25 @@ class Rig:
         return self.telemetry.metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def log_of(self, conversation: str) -> list[Any]:
-        inner = getattr(self.store, "inner", self.store)
+        inner = self.store.inner if isinstance(self.store, SlowStore) else self.store
         page = await inner.read(conversation)
         return list(page.events)
 
 
-@pytest.fixture(params=[MemoryStore, OtherStore])
-def rig(request: pytest.FixtureRequest) -> Rig:
+@pytest.fixture(params=[MemoryStore, OtherStore, inline_sqlite])
+def make_store(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    made: Callable[..., Any] = request.param
+    return made
+
+
+@pytest.fixture
+def rig(make_store: Callable[..., Any]) -> Rig:
     """Tests name ``autojump_clock`` themselves: pytest-trio takes a clock only from a test's own arguments."""
+    return Rig(make_store())
+
+
+@pytest.fixture(params=[MemoryStore, OtherStore])
+def memory_rig(request: pytest.FixtureRequest) -> Rig:
     return Rig(request.param())
 
 

@@ -134,8 +134,9 @@ async def test_a_message_that_is_not_stored_holds_nothing(autojump_clock: object
 
 
 async def test_the_oldest_that_nobody_uses_are_forgotten_for_their_bytes(
-    autojump_clock: object, rig: Any, ann: Principal
+    autojump_clock: object, memory_rig: Any, ann: Principal
 ) -> None:
+    rig = memory_rig
     async with rig.open(max_log_bytes=60_000) as conversations:
         kept = await conversations.attach(ann, rig.recorder())
         await kept.submit("m", "hi", None)

@@ -54,9 +54,9 @@ async def test_a_message_is_acknowledged_then_answered(autojump_clock: object, r
 
 async def test_the_wall_clock_is_the_default(autojump_clock: object, ann: Principal, rig: Any) -> None:
     async with open_conversations(rig.store, rig.answer, SessionSettings(), rig.telemetry) as conversations:
-        await (await conversations.attach(ann, rig.recorder())).submit("m", "hi", None)
-        (log,) = rig.store._logs.values()
-        written = datetime.fromisoformat(log.events[0].timestamp)
+        attachment = await conversations.attach(ann, rig.recorder())
+        await attachment.submit("m", "hi", None)
+        written = datetime.fromisoformat((await rig.log_of(attachment.conversation))[0].timestamp)
         assert abs((datetime.now(UTC) - written).total_seconds()) < 60
 
 
@@ -193,9 +193,9 @@ async def test_a_resume_gives_exactly_what_was_missed(autojump_clock: object, ri
 
 
 async def test_a_resume_from_before_what_is_retained_gets_a_page(
-    autojump_clock: object, rig: Any, ann: Principal
+    autojump_clock: object, rig: Any, make_store: Any, ann: Principal
 ) -> None:
-    rig.store = type(rig.store)(max_events=4)
+    rig.store = make_store(max_events=4)
     async with rig.open() as conversations:
         first = await conversations.attach(ann, rig.recorder())
         for number in range(3):
@@ -373,7 +373,10 @@ async def test_attachments_are_bounded(autojump_clock: object, rig: Any, ann: Pr
         await conversations.attach(ann, rig.recorder(), conversation=one.conversation)
 
 
-async def test_evicted_between_being_found_and_being_pinned(autojump_clock: object, rig: Any, ann: Principal) -> None:
+async def test_evicted_between_being_found_and_being_pinned(
+    autojump_clock: object, memory_rig: Any, ann: Principal
+) -> None:
+    rig = memory_rig
     async with rig.open() as conversations:
         one = await conversations.attach(ann, rig.recorder())
         await one.submit("m", "hi", None)

@@ -1,6 +1,7 @@
 """Random schedules of everything that clients, answerers and the store may do, checked against the protocol's order."""
 
 import random
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -90,6 +91,12 @@ class Client:
         except (Overloaded, DuplicateMismatch, trio.ClosedResourceError):
             return
         assert self.acks.setdefault(id, ack.offset) == ack.offset
+
+    async def handoff(self) -> None:
+        attachment = self.attachment
+        if attachment is not None:
+            with suppress(trio.ClosedResourceError):
+                await attachment.handoff()
 
 
 class Connection:
@@ -188,7 +195,7 @@ async def _play(rig: Any, plan: list[tuple[str, int, int]], seed: int, slow: boo
                         sent = [id for other in clients for id, _ in other.sent] or ["none"]
                         client.attachment.cancel(chance.choice(sent))
                     case "handoff" if client.attachment is not None and client.principal.role == "customer":
-                        nursery.start_soon(client.attachment.handoff)
+                        nursery.start_soon(client.handoff)
                     case "wait":
                         await trio.sleep(choice / 4)
         await conversations.drained()

@@ -33,7 +33,7 @@ from csgate.gateway.listener import Listener
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.inference import Engine, EngineInfo, open_engine
 from csgate.inference.generation.opening import Generators, open_generators
-from csgate.session import Conversations, MemoryStore, open_conversations
+from csgate.session import Conversations, open_conversations, open_store
 from csgate.telemetry import Telemetry
 
 RECONNECT_AFTER_MS: Final = 1_000
@@ -81,15 +81,14 @@ async def open_node(
     async with (
         bind(config.server) as (public, operator),
         open_authenticator(config.auth, config.server.data_dir, telemetry=telemetry) as auth,
+        open_store(config.server.data_dir, config.session, telemetry) as store,
         open_engine(config.inference, telemetry) as engine,
         open_generators(config.generation, config.inference, telemetry) as generators,
     ):
         writer = Writer(generators.chain, pack, config.generation, telemetry) if generators.chain else None
         dialog = Dialog(pack, engine, config.dialog, telemetry, writer)
         await dialog.prepare()
-        async with open_conversations(
-            MemoryStore(config.session.max_events), dialog.answer, config.session, telemetry
-        ) as conversations:
+        async with open_conversations(store, dialog.answer, config.session, telemetry) as conversations:
             async with _listen(
                 config, telemetry, auth, engine, dialog, generators, conversations, trusted, tls, now, public, operator
             ) as node:
@@ -117,8 +116,10 @@ async def _listen(
     clock = trio.current_time
 
     def readiness() -> Readiness:
-        reasons = ("this node is draining",) if phase.draining else ()
-        return Readiness(not reasons, reasons, engine_info)
+        reasons = ["this node is draining"] if phase.draining else []
+        if conversations.trouble is not None:
+            reasons.append(conversations.trouble)
+        return Readiness(not reasons, tuple(reasons), engine_info)
 
     places = Places(limits.connections, limits.connections_per_address, limits.connections_per_principal)
     expiry = ExpiryWatch(now)

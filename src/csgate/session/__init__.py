@@ -13,7 +13,8 @@ being answered another. Connections only attach::
 from csgate.session.attachment import Attachment, Sink
 from csgate.session.conversations import Conversations, open_conversations
 from csgate.session.memory import MemoryStore
-from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Store, Stored
+from csgate.session.opening import open_store
+from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Reopened, Store, Stored
 from csgate.session.turn import Answerer, Turn
 
 __all__ = [
@@ -27,9 +28,11 @@ __all__ = [
     "OpenTurn",
     "Page",
     "Record",
+    "Reopened",
     "Sink",
     "Store",
     "Stored",
     "Turn",
     "open_conversations",
+    "open_store",
 ]

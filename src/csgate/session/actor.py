@@ -8,7 +8,8 @@ them in order. A task is needed for timers in any case.
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
@@ -31,6 +32,7 @@ from csgate.session.acceptance import RETRY_SOON_S, accept_agent, accept_custome
 from csgate.session.answering import answer_turn
 from csgate.session.handoff import Cue, next_state
 from csgate.session.identity import new_notice_id, new_reference
+from csgate.session.persistence import until_stored
 from csgate.session.request import Request
 from csgate.session.store import FinalEvent, OpenTurn
 from csgate.session.turn import PendingTurn, Stop
@@ -140,6 +142,18 @@ class Actor:
     def stop_countdown(self) -> None:
         self._countdown_at = math.inf
         self._wake.set()
+
+    def give_up(self) -> None:
+        """Stops all turns: their conversation is gone."""
+        self._end_all(Stop.ABANDONED)
+        self._countdown_at = math.inf
+        self._rouse()
+
+    def take_up(self, turns: Iterable[PendingTurn]) -> None:
+        """Takes turns that an earlier process left open; those with a final event already are only logged."""
+        for turn in turns:
+            (self._waiting if turn.final is None else self._ended).append(turn)
+        self._rouse()
 
     def snapshot(self) -> SnapshotEvent | None:
         """The answer in progress, for somebody who joins now. None when its final event may be in the log already."""
@@ -280,12 +294,13 @@ class Actor:
         assert turn.final is not None
         turn.settling = True
         try:
-            final = await office.store.finish(conversation.header, turn.open.id, turn.final)
+            finish = partial(office.store.finish, conversation.header, turn.open.id, turn.final)
+            final = await until_stored(finish, office.telemetry)
             if final is not None:
                 conversation.publish(final)
                 self._observe(turn, final)
-            if turn.hand_over:
-                await self._change_state(Cue.ASKED)
+            if turn.hand_over and not conversation.vanished:
+                await until_stored(partial(self._change_state, Cue.ASKED), office.telemetry)
         except Exception:
             # The turn stays open in the store, which is where a later attempt would find it.
             office.telemetry.log.exception(

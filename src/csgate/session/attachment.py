@@ -128,8 +128,12 @@ class Attachment:
         except Exception:
             # The edge towards one connection: its failure must not end the conversations.
             self._conversation.office.telemetry.log.exception("sink_failed", conversation=self.conversation)
-            self._leave()
-            self._give_up()
+            self.put_out()
+
+    def put_out(self) -> None:
+        """Ends it from this side."""
+        self._leave()
+        self._give_up()
 
     def _give_up(self) -> None:
         try:
@@ -167,6 +171,7 @@ class Attachment:
             DuplicateMismatch: the id was used with other content.
             Overloaded: too many messages wait here; too many turns, or too large pictures, are open in all; the logs
                 take too much memory; or the node drains.
+            StoreUnavailable: it could not be stored.
             trio.ClosedResourceError: after :meth:`detach`.
         """
         digest = content_digest(text, picture)

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """Who is attached, who answers, and the way to the actor. ``notes`` are the answerer's."""
+    """Who is attached, who answers, and the way to the actor. ``notes`` are the answerer's.
 
-    __slots__ = ("actor", "attachments", "header", "language", "notes", "office", "said", "state_event")
+    ``vanished``: its log is there no more; it only ends what it had begun.
+    """
+
+    __slots__ = ("actor", "attachments", "header", "language", "notes", "office", "said", "state_event", "vanished")
 
     def __init__(self, office: Office, header: Header, state_event: StateEvent | None, *, said: bool) -> None:
         self.office = office
@@ -30,6 +33,7 @@ class Conversation:
         self.attachments: tuple[Attachment, ...] = ()
         self.actor: Actor | None = None
         self.notes: dict[str, Any] | None = None  # until the first turn
+        self.vanished = False
         office.live[header.id] = self
 
     @property
@@ -94,11 +98,19 @@ class Conversation:
 
     def watch(self) -> None:
         """Starts or stops the countdown after which a customer who waits for a person gets the bot back."""
-        if needs_agent(self.state) and not self.has_agent:
+        if needs_agent(self.state) and not self.has_agent and not self.vanished:
             if not self.office.closed:
                 self.work().start_countdown()
         elif self.actor is not None:
             self.actor.stop_countdown()
+
+    def vanish(self) -> None:
+        """The log is gone: puts everybody out, and stops the answers, whose final events nobody will find."""
+        self.vanished = True
+        if self.actor is not None:
+            self.actor.give_up()
+        for attachment in self.attachments:
+            attachment.put_out()
 
     def rest(self) -> None:
         """With nobody attached and nothing to do, only the store keeps the conversation, if anything was said."""

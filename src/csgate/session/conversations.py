@@ -8,12 +8,13 @@ from typing import Final
 import trio
 
 from csgate.config import SessionSettings
-from csgate.errors import Forbidden, NotFound, Overloaded
+from csgate.errors import Forbidden, NotFound, Overloaded, StoreUnavailable
 from csgate.events import Principal
 from csgate.session.attachment import Attachment, Sink
 from csgate.session.conversation import Conversation
 from csgate.session.identity import new_conversation_id, new_epoch
 from csgate.session.office import ANY_TIME, Office
+from csgate.session.reopening import reopen_turns
 from csgate.session.store import Header, Page, Store
 from csgate.session.turn import Answerer
 from csgate.session.wording import language_of
@@ -42,7 +43,8 @@ async def open_conversations(
     """Owns the nursery in which conversation actors and turns run, so that they outlive connections.
 
     Leaving the block cancels what still runs; :meth:`Conversations.drained` waits for it first. A turn cancelled so
-    gets no final event here: it stays open in the store, where one that outlives the process finds it again.
+    gets no final event here: it stays open in the store, and one that outlives the process has it run again, as a
+    higher attempt, when the block is entered next.
 
     Args:
         now: wall clock for timestamps, aware of its zone. Deadlines use Trio's clock.
@@ -50,6 +52,8 @@ async def open_conversations(
     async with trio.open_nursery() as nursery:
         office = Office(store, answer, settings, telemetry, now, nursery.start_soon)
         office.count(said=await store.count())
+        store.listen(office.vanished)
+        await reopen_turns(office)
         office.start(_sweep, office)
         try:
             yield Conversations(office)
@@ -87,6 +91,11 @@ class Conversations:
         return len(self._office.live)
 
     @property
+    def trouble(self) -> str | None:
+        """In a sentence, why the store cannot do its work now; None where it can."""
+        return self._office.store.trouble
+
+    @property
     def draining(self) -> bool:
         return self._office.draining
 
@@ -116,6 +125,7 @@ class Conversations:
             NotFound: unknown, forgotten, or not this principal's; these cannot be told apart.
             Forbidden: an agent asked for a new conversation.
             Overloaded: no room for another conversation, or for another attachment to this one.
+            StoreUnavailable: the store cannot be asked now.
         """
         wanted = principal.conversation if conversation is None else conversation
         if principal.conversation is not None and wanted != principal.conversation:
@@ -160,6 +170,8 @@ class Conversations:
         target = office.live.get(wanted)
         if target is not None:
             _check_owner(principal, target.header)
+            if target.vanished:
+                raise NotFound
             return target
         stored = await office.store.load(wanted)
         if stored is None:
@@ -197,11 +209,22 @@ def _check_owner(principal: Principal, header: Header) -> None:
 
 
 async def _sweep(office: Office) -> None:
-    """Forgets idle conversations by age, for ever."""
-    max_age = office.settings.max_age_seconds
+    """Forgets idle conversations by age and by number, for ever."""
+    max_age, most = office.settings.max_age_seconds, office.settings.max_conversations
     while True:
         await trio.sleep(min(SWEEP_SECONDS, max_age))
-        forgotten = SWEEP_CONVERSATIONS
-        while forgotten == SWEEP_CONVERSATIONS:
-            forgotten = await office.forget(before=office.timestamp(max_age), at_most=SWEEP_CONVERSATIONS)
-            await trio.lowlevel.checkpoint()
+        try:
+            await _forget(office, lambda: SWEEP_CONVERSATIONS, office.timestamp(max_age))
+            # There can be too many where fewer are allowed than were before the last start.
+            await _forget(office, lambda: min(SWEEP_CONVERSATIONS, office.conversations - most), ANY_TIME)
+        except StoreUnavailable as error:
+            office.telemetry.log.warning("conversations_not_forgotten", detail=error.detail)
+
+
+async def _forget(office: Office, wanted: Callable[[], int], before: str) -> None:
+    """In slices of ``wanted`` until it comes to nothing."""
+    while (at_most := wanted()) > 0:
+        forgotten = await office.forget(before=before, at_most=at_most)
+        await trio.lowlevel.checkpoint()
+        if forgotten < at_most:
+            break

@@ -1,14 +1,14 @@
 """The store that dies with the process. Nothing in it blocks or yields; "durable" means: as long as the process."""
 
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Callable, Container, Sequence
 
 import msgspec
 
 from csgate.errors import DuplicateMismatch
 from csgate.events import ErrorEvent, LogEvent, MessageEvent, RateEvent, StateEvent
 from csgate.session.footprint import event_bytes, log_bytes
-from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, PromptStore, Record, Stored
+from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, PromptStore, Record, Reopened, Stored
 
 
 class _Log:
@@ -74,6 +74,13 @@ class MemoryStore(PromptStore):
     def memory_bytes(self) -> int:
         return self._bytes
 
+    @property
+    def trouble(self) -> None:
+        return None
+
+    def listen(self, gone: Callable[[Sequence[str]], None]) -> None:
+        """No other process can reach this memory."""
+
     async def load(self, conversation: str) -> Stored | None:
         log = self._logs.get(conversation)
         return None if log is None else Stored(log.header, log.state_event)
@@ -108,14 +115,18 @@ class MemoryStore(PromptStore):
         return self._add(self._active(header), event)
 
     async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
-        log = self._active(header)
-        record = log.records.get(id)
+        log = self._logs.get(header.id)
+        record = None if log is None else log.records.get(id)
         if record is None or record.outcome != "open":
             return None
+        log = self._active(header)
         log.records[id] = record._replace(outcome="error" if isinstance(event, ErrorEvent) else "reply")
         stored = self._add(log, event)
         assert isinstance(stored, FinalEvent)
         return stored
+
+    async def reopen(self) -> Sequence[Reopened]:
+        return ()
 
     async def count(self) -> int:
         return len(self._logs)

@@ -2,7 +2,7 @@
 
 import contextvars
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -127,6 +127,15 @@ class Office:
         forgotten = await self.store.prune(self.live, now=self.timestamp(), before=before, at_most=at_most)
         self.count(said=-forgotten)
         return forgotten
+
+    def vanished(self, conversations: Sequence[str]) -> None:
+        """Another process removed them from the store: whoever is attached to one is put out."""
+        self.count(said=-len(conversations))
+        for id in conversations:
+            self.telemetry.log.info("conversation_vanished", conversation=id)
+            conversation = self.live.get(id)
+            if conversation is not None:
+                conversation.vanish()
 
     async def make_room(self) -> bool:
         """Forgets what it takes to have the logs within their bound in memory; false where that cannot be had.

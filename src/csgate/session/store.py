@@ -4,7 +4,7 @@ A store outlives what :mod:`csgate.session` holds in memory: an idle conversatio
 only here. Offsets are given by the store, so that several writers of one log (nodes of a cluster) agree on them.
 """
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -83,6 +83,15 @@ class Accepted(NamedTuple):
     new: bool
 
 
+class Reopened(NamedTuple):
+    """A turn that was open when the process before this one ended; ``offset`` is that of its message."""
+
+    header: Header
+    state_event: StateEvent | None
+    offset: int
+    turn: OpenTurn
+
+
 class PromptStore:
     """The base of a :class:`Store` whose methods never yield, so that all they do is one step of the caller's task.
 
@@ -99,11 +108,23 @@ class Store(Protocol):
 
     A conversation enters the store with its first event, not before: idle connections cost it nothing. The caller
     makes sure that one conversation is changed by one task at a time.
+
+    Every method may raise :class:`~csgate.errors.StoreUnavailable`; then it changed nothing, or, where the disk failed
+    on the way to it, nothing that anybody was told of.
     """
 
     @property
     def memory_bytes(self) -> int:
         """What the logs take in this process's memory, estimated; 0 where they are kept elsewhere."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """In a sentence, why the store cannot do its work now; None where it can."""
+        ...
+
+    def listen(self, gone: Callable[[Sequence[str]], None]) -> None:
+        """Has ``gone`` called, on the event loop, with the ids of conversations that another process removed."""
         ...
 
     async def load(self, conversation: str) -> Stored | None:
@@ -129,15 +150,28 @@ class Store(Protocol):
 
         Raises:
             DuplicateMismatch: the id is there with another digest.
+            NotFound: the conversation was removed by another process.
         """
         ...
 
     async def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> LogEvent:
-        """Appends an event that closes no turn and returns it with its offset."""
+        """Appends an event that closes no turn and returns it with its offset.
+
+        Raises:
+            NotFound: the conversation was removed by another process.
+        """
         ...
 
     async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
         """Closes the open turn ``id`` and appends its final event, in one step; None if that turn is not open."""
+        ...
+
+    async def reopen(self) -> Sequence[Reopened]:
+        """The turns that an earlier process left open, by conversation and in the order of their messages.
+
+        To be called once, before anything else is done. The first of a conversation is the one that may have been
+        running, and comes with the next higher ``attempt``, which is stored; those behind it had not begun.
+        """
         ...
 
     async def count(self) -> int:
