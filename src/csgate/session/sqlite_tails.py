@@ -18,6 +18,10 @@ class _Tail:
         self.events = events
         self.bytes = CONVERSATION_BYTES + sum(map(event_bytes, events))
 
+    @property
+    def last(self) -> int:
+        return self.start + len(self.events)
+
 
 class Tails:
     """At most ``max_bytes``, estimated; the conversation that was used longest ago goes first.
@@ -45,7 +49,7 @@ class Tails:
         tail = self._tails.get(conversation)
         if tail is None:
             return None
-        last = tail.start + len(tail.events)
+        last = tail.last
         start = max(after, tail.first - 1)
         if limit is not None:
             start = max(start, last - limit)
@@ -63,6 +67,8 @@ class Tails:
             if event.offset == 1:
                 self._put(conversation, _Tail(first, 0, [event]))
             return
+        if event.offset <= tail.last:
+            return  # committed when the page was read, and told only now
         tail.first = first
         tail.events.append(event)
         size = event_bytes(event)
