@@ -1,0 +1,171 @@
+"""What the fusion head learns from: texts with stickers, real and made, and features of many drawings of a sticker."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from intent_data import OWN
+from sentiment_data import SENTIMENTS, Remark, SentimentSampler, bears_emoji, read_remarks
+from sticker_artwork import ARTWORK, CHOOSING_SET, read_artwork
+from sticker_images import TRAIN_VENDORS, Emoji, present, read_pictures, spoil
+from sticker_moods import MODIFIERS, read_moods
+from text_expansion import Seed, expand, read_seeds, roughen
+from tqdm import tqdm
+
+SEED: Final = 20264
+VIEWS: Final = 2
+NO_STICKER: Final = -1
+# Faces, hands and hearts stand first in the file of moods; what follows them says less.
+PLAINEST: Final = 110
+Features = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A text, the number of the emoji drawn on its sticker (or a picture of nothing known), and the mood of both."""
+
+    text: str
+    emoji: int
+    mood: int
+
+
+def _pattern(numbers: dict[str, int]) -> re.Pattern[str]:
+    drawn = [one for one in numbers if not one.isascii() and one not in "©®™"]
+    return re.compile("|".join(re.escape(one) for one in sorted(drawn, key=len, reverse=True)))
+
+
+def reddit_pairs(remarks: list[Remark], numbers: dict[str, int]) -> list[Pair]:
+    """Return remarks that bear an emoji: taken out of the text, the first of them on the sticker."""
+    pattern = _pattern(numbers)
+    pairs = []
+    for one in remarks:
+        plain = MODIFIERS.sub("", one.text)
+        found = pattern.search(plain)
+        if found:
+            pairs.append(Pair(" ".join(pattern.sub(" ", plain).split()), numbers[found.group()], one.sentiment))
+    return pairs
+
+
+def emoji_shares(real: list[Pair], moods: list[list[int]], count: int) -> np.ndarray:
+    """Return how often each emoji comes with each mood, float64[3, emoji]: counted, and a little of what was judged."""
+    counts = np.zeros((3, count))
+    for one in real:
+        counts[one.mood, one.emoji] += 1
+    for mood, members in enumerate(moods):
+        counts[mood, members] += 0.25
+    return counts / counts.sum(1, keepdims=True)
+
+
+def posed_pairs(data: Path, real: list[Pair], numbers: dict[str, int], count: int) -> list[Pair]:
+    """Give remarks without emoji a sticker as remarks of that mood have it, or one that says nothing.
+
+    They are GoEmotions' dev rows, which the text model has not learned from.
+    """
+    chance = np.random.default_rng(SEED)
+    shares = emoji_shares(real, read_moods(numbers), len(numbers))
+    rows = [one for one in read_remarks(data, "dev") if not bears_emoji(one.text)]
+    by_mood = [[one for one in rows if one.sentiment == mood] for mood in range(3)]
+    pairs = []
+    for _ in range(count):
+        mood = int(chance.choice(3, p=(0.28, 0.24, 0.48)))
+        one = by_mood[mood][chance.integers(len(by_mood[mood]))]
+        sticker = NO_STICKER if chance.random() < 0.2 else int(chance.choice(len(numbers), p=shares[mood]))
+        pairs.append(Pair(one.text, sticker, mood))
+    return pairs
+
+
+def made_pairs(data: Path, numbers: dict[str, int], count: int) -> list[Pair]:
+    """Make pairs of our sentences and stickers, of sentences that the text model has not learned from.
+
+    A sentence without a mood takes the sticker's; one with a mood keeps it beside a sticker without; the same mood
+    twice is that mood. Opposing moods are left out, since nobody but the sender knows.
+    """
+    chance = random.Random(SEED)
+    moods = read_moods(numbers)
+    seeds = read_seeds(OWN / "fusion_seeds.txt", "")
+    held = SentimentSampler(data).held
+    by_mood = [[one for one in held if one.label == label] for label in SENTIMENTS]
+
+    def sticker_of(mood: int) -> int:
+        if mood == 1 and chance.random() < 0.4:
+            return NO_STICKER
+        return chance.choice(moods[mood][:PLAINEST] if chance.random() < 0.8 else moods[mood])
+
+    pairs = []
+    while len(pairs) < count:
+        if chance.random() < 0.5:
+            seed, mood = chance.choice(seeds), 1
+            sticker = chance.choice((0, 0, 0, 1, 2, 2, 2))
+            language = seed.label
+        else:
+            mood = chance.randrange(3)
+            seed = chance.choice(by_mood[mood])
+            sticker = chance.choice((mood, 1)) if mood != 1 else chance.choice((0, 1, 1, 2))
+            language = seed.language
+        text = roughen(expand(Seed(language, "", seed.text), chance), language, chance)
+        pairs.append(Pair(text, sticker_of(sticker), mood if sticker == 1 else sticker))
+    return pairs
+
+
+class StickerViews:
+    """Feature rows of many drawings of each emoji: `draw` takes one of an emoji, or of a picture of nothing known.
+
+    Half of them are of a set of drawings that the tagger has not learned from, and so as unsure as it is in use.
+    """
+
+    def __init__(self, data: Path, cache: Path, emoji: list[Emoji], tagger: Features) -> None:
+        self._learned: dict[int, list[np.ndarray]] = {}
+        self._fresh: dict[int, list[np.ndarray]] = {}
+        generator = torch.Generator().manual_seed(SEED)
+        for vendor in tqdm(TRAIN_VENDORS, desc="features"):
+            indices, pictures = read_pictures(data, vendor, emoji)
+            for _ in range(VIEWS):
+                self._add(self._learned, indices, tagger(spoil(torch.from_numpy(pictures), generator).numpy()))
+        indices, pictures, sets = read_artwork(data, cache, emoji)
+        chosen = sets == next(number for number, one in enumerate(ARTWORK) if one.name == CHOOSING_SET)
+        indices, pictures = indices[chosen], pictures[chosen]
+        self._add(self._fresh, indices, tagger(present(pictures)))
+        for _ in range(VIEWS):
+            self._add(self._fresh, indices, tagger(spoil(torch.from_numpy(pictures), generator).numpy()))
+        self._all = np.concatenate([np.stack(rows) for rows in self._learned.values()])
+
+    @staticmethod
+    def _add(rows: dict[int, list[np.ndarray]], indices: np.ndarray, found: np.ndarray) -> None:
+        for index, row in zip(indices, found, strict=True):
+            rows.setdefault(int(index), []).append(row)
+
+    @property
+    def width(self) -> int:
+        return int(self._all.shape[1])
+
+    def draw(self, emoji: int, chance: np.random.Generator) -> np.ndarray:
+        """Return one row, float32[F]; now and then blended with another emoji's, as of an unsure tagger."""
+        if emoji == NO_STICKER:
+            several = self._all[chance.integers(len(self._all), size=chance.integers(2, 12))]
+            blended: np.ndarray = several.mean(0)
+            return blended
+        fresh = emoji in self._fresh and chance.random() < 0.5
+        rows = self._fresh[emoji] if fresh else self._learned[emoji]
+        row: np.ndarray = rows[chance.integers(len(rows))]
+        if chance.random() < 0.3:
+            share = chance.uniform(0.4, 1.0)
+            row = share * row + (1 - share) * self._all[chance.integers(len(self._all))]
+        return row
+
+
+def challenge_pairs(numbers: dict[str, int]) -> dict[str, list[Pair]]:
+    """Return, by language, the same sentence with stickers of opposing moods."""
+    glad, sorry = "😀👍❤😍🥳👏", "😡😭👎💔😤😢"
+    pairs: dict[str, list[Pair]] = {"en": [], "zh": []}
+    for at, seed in enumerate(read_seeds(OWN / "fusion_test.txt", "")):
+        for shift in (0, 1):
+            pairs[seed.label].append(Pair(seed.text, numbers[glad[(at + shift) % 6]], 2))
+            pairs[seed.label].append(Pair(seed.text, numbers[sorry[(at + shift) % 6]], 0))
+    return pairs
