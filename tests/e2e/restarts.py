@@ -75,7 +75,11 @@ class Talker(threading.Thread):
             self.connections += 1
             known = {"conversation": self.conversation, "epoch": self.epoch, "offset": self.offset}
             client.send_json({"type": "hello", **(known if self.conversation else {})})
-            welcome = client.expect("welcome")
+            welcome = client.expect("welcome", "error")
+            if welcome["type"] == "error":
+                if welcome["code"] == "not_found" and not self.acks:
+                    self.conversation = None  # nothing was said in it yet, so nothing was kept
+                raise Closed(None, welcome["code"])
             if self.conversation and self.sent.keys() & self.acks.keys() and not welcome["recovered"]:
                 self.wrong.append("not recovered")
             if self.conversation and welcome["epoch"] != self.epoch and self.acks:
@@ -108,7 +112,7 @@ class Talker(threading.Thread):
                 self._logged(event)
 
     def _logged(self, event: Any) -> None:
-        if event["type"] == "message":
+        if event["type"] == "message" and event["author"] == "customer":
             self._acknowledged(event["id"], event["offset"])
             return
         if event["type"] == "state" and event["offset"] <= self.offset:
@@ -155,14 +159,15 @@ def check(talkers: list[Talker], logs: dict[str, list[dict[str, Any]]]) -> dict[
     counts = Counter(sent=0, acknowledged=0, answered=0, errors=0, duplicated=0, lost=0, wrong=0, reconnects=0)
     for talker in talkers:
         log = logs.get(talker.conversation or "", [])
-        messages = {event["id"]: event["offset"] for event in log if event["type"] == "message"}
+        asked = [event for event in log if event["type"] == "message" and event["author"] == "customer"]
+        messages = {event["id"]: event["offset"] for event in asked}
         finals = Counter(event["id"] for event in log if event["type"] in ("reply", "error"))
         counts["sent"] += len(talker.sent)
         counts["acknowledged"] += len(talker.acks)
         counts["answered"] += sum(finals[id] > 0 for id in talker.acks)
         counts["errors"] += sum(event["type"] == "error" for event in log)
         counts["duplicated"] += sum(count - 1 for count in finals.values())
-        counts["duplicated"] += sum(event["type"] == "message" for event in log) - len(messages)
+        counts["duplicated"] += len(asked) - len(messages)
         counts["lost"] += sum(messages.get(id) != offset or not finals[id] for id, offset in talker.acks.items())
         counts["wrong"] += len(talker.wrong)
         counts["wrong"] += [event["offset"] for event in log] != list(range(1, len(log) + 1))

@@ -87,7 +87,10 @@ def open_writer(path: Path, durability: Literal["full", "normal"]) -> sqlite3.Co
         path.chmod(FILE_MODE)
     except OSError as error:
         raise ConfigError(f"The conversations in '{path}' cannot be opened: {error.strerror}.") from error
-    connection = _connect(path, "rw")
+    try:
+        connection = _connect(path, "rw")
+    except sqlite3.Error as error:
+        raise ConfigError(f"The conversations in '{path}' cannot be opened: {error}.") from error
     try:
         # Before the first table: it cannot be changed later.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -129,8 +132,12 @@ def _connect(path: Path, mode: Literal["rw", "ro"]) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
     )
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
