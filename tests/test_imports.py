@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "gateway": BASE | {"wire", "protocol", "auth", "dialog", "session", "inference"},
     "client": {"wire", "protocol"},
     "web": set(),
-    "cli": BASE | {"gateway", "client", "auth", "inference", "dialog", "shipped"},
+    "cli": BASE | {"gateway", "client", "protocol", "auth", "session", "inference", "dialog", "shipped"},
     "__main__": {"cli"},
 }
 

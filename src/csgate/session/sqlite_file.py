@@ -72,6 +72,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE erased (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
         "CREATE TABLE probe (number INTEGER PRIMARY KEY, filling BLOB NOT NULL) STRICT",
     ),
+    # For whoever wants all that is kept of one customer.
+    ("CREATE INDEX conversations_subject ON conversations (subject)",),
 )
 
 
@@ -96,6 +98,8 @@ def open_writer(path: Path, durability: Literal["full", "normal"]) -> sqlite3.Co
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {durability.upper()}")
+        # What is deleted is overwritten: it is what people said, and somebody may have asked for its end.
+        connection.execute("PRAGMA secure_delete = ON")
         migrate(connection, path)
     except sqlite3.Error as error:
         connection.close()
@@ -112,8 +116,23 @@ def open_reader(path: Path) -> sqlite3.Connection:
     Raises:
         ConfigError: it cannot be opened, or its schema is not of this version.
     """
+    return _open_as_it_is(path, "ro")
+
+
+def open_eraser(path: Path) -> sqlite3.Connection:
+    """A connection beside that of the process that serves, for taking something out of a file that is there.
+
+    Raises:
+        ConfigError: it cannot be opened, or its schema is not of this version.
+    """
+    connection = _open_as_it_is(path, "rw")
+    connection.execute("PRAGMA secure_delete = ON")
+    return connection
+
+
+def _open_as_it_is(path: Path, mode: Literal["rw", "ro"]) -> sqlite3.Connection:
     try:
-        connection = _connect(path, "ro")
+        connection = _connect(path, mode)
     except sqlite3.Error as error:
         raise ConfigError(f"The conversations in '{path}' cannot be opened: {error}.") from error
     try:

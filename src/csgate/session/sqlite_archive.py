@@ -1,0 +1,166 @@
+"""The SQLite store's file as an operator sees it: what is kept, of whom, and how to take one customer out of it.
+
+Works beside a process that serves from the file. Reading sees one state of it. Erasing is a row of small write
+transactions, between which the server writes; it notices within a second what is gone.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from csgate.errors import ConfigError, CsgateError, NotFound
+from csgate.session.sqlite_desk import TIDY_ROWS
+from csgate.session.sqlite_file import FILE, open_eraser, open_reader
+from csgate.session.sqlite_ledger import Ledger
+
+ERASE_CONVERSATIONS: Final = 16
+
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_COLUMNS: Final = "id, issuer, tenant, subject, epoch, first, last, touched, state, key"
+
+
+class Kept(NamedTuple):
+    """One conversation. Offsets from ``first`` to ``last`` are retained; ``touched`` is when it was last active."""
+
+    id: str
+    issuer: str
+    tenant: str
+    subject: str
+    epoch: str
+    first: int
+    last: int
+    touched: str
+    state: str
+    key: int
+
+
+class Archive:
+    """Made by :func:`open_archive`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def newest(self, limit: int, subject: str | None = None) -> list[Kept]:
+        """The conversations that were active last, the newest first; of one subject, if given."""
+        where = "" if subject is None else "WHERE subject = ?"
+        given = (limit,) if subject is None else (subject, limit)
+        statement = f"SELECT {_COLUMNS} FROM conversations {where} ORDER BY active DESC LIMIT ?"  # noqa: S608  ours
+        return [_kept(row) for row in self._connection.execute(statement, given).fetchall()]
+
+    def find(self, conversation: str) -> Kept:
+        """One conversation.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        statement = f"SELECT {_COLUMNS} FROM conversations WHERE id = ?"  # noqa: S608  ours
+        row = self._connection.execute(statement, (conversation,)).fetchone()
+        if row is None:
+            raise NotFound(public=f"There is no conversation '{conversation}'.")
+        return _kept(row)
+
+    def events(self, kept: Kept) -> Iterator[dict[str, Any]]:
+        """Its events as the protocol shows them, in the order of their offsets."""
+        rows = self._connection.execute("SELECT body FROM events WHERE conversation = ? ORDER BY offset", (kept.key,))
+        for (body,) in rows:
+            yield _decode(body)
+
+    def owned(self, subject: str, tenant: str | None = None, issuer: str | None = None) -> list[Kept]:
+        """All conversations of one customer.
+
+        Args:
+            tenant, issuer: as in the customer's tokens; None where the subject alone tells who is meant.
+
+        Raises:
+            ConfigError: it does not: customers of several tenants or issuers have that subject.
+        """
+        statement = f"SELECT {_COLUMNS} FROM conversations WHERE subject = ? ORDER BY key"  # noqa: S608  ours
+        found = [_kept(row) for row in self._connection.execute(statement, (subject,)).fetchall()]
+        found = [
+            kept
+            for kept in found
+            if (tenant is None or kept.tenant == tenant) and (issuer is None or kept.issuer == issuer)
+        ]
+        owners = sorted({(kept.tenant, kept.issuer) for kept in found})
+        if len(owners) > 1:
+            listed = ", ".join(f"tenant '{one}' of issuer '{other}'" for one, other in owners)
+            raise ConfigError(f"'{subject}' is more than one customer: {listed}. Choose with --tenant and --issuer.")
+        return found
+
+    def export(self, kept: list[Kept]) -> Iterator[dict[str, Any]]:
+        """For each conversation an object that describes it, then its events, each with the conversation's id."""
+        for one in kept:
+            about = one._asdict()
+            del about["key"]
+            yield {"type": "conversation", **about}
+            for event in self.events(one):
+                yield {"conversation": one.id, **event}
+
+    def erase(self, subject: str, tenant: str | None = None, issuer: str | None = None) -> int:
+        """Deletes all conversations of one customer, in small steps, and says how many there were.
+
+        From the first step on nobody can come back to them. A process that ends in the middle leaves the rest to the
+        next that serves, or that erases.
+
+        Raises:
+            ConfigError: as :meth:`owned`.
+        """
+        erased = 0
+        # Again until none is left: the customer may be talking.
+        while owned := self.owned(subject, tenant, issuer):
+            with _writing(self._connection):
+                for kept in owned[:ERASE_CONVERSATIONS]:
+                    self._connection.execute("DELETE FROM conversations WHERE key = ?", (kept.key,))
+                    self._connection.execute("INSERT INTO garbage VALUES (?)", (kept.key,))
+                    self._connection.execute("INSERT INTO erased (id) VALUES (?)", (kept.id,))
+                    erased += 1
+        ledger = Ledger(self._connection, 1)
+        more = True
+        while more:
+            with _writing(self._connection):
+                more = ledger.tidy(TIDY_ROWS)
+        # So that the write-ahead log does not keep it either; where somebody reads just now, the server does it later.
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return erased
+
+
+@contextmanager
+def open_archive(data_dir: Path, *, erasing: bool = False) -> Iterator[Archive]:
+    """The file in ``data_dir``; all reading within the block sees it as it was at the beginning, unless ``erasing``.
+
+    Raises:
+        ConfigError: there is no file, or it cannot be used.
+        CsgateError: it is damaged, locked for long, or the disk is full; the message is one sentence.
+    """
+    path = data_dir / FILE
+    if not path.exists():
+        raise ConfigError(f"There are no conversations in '{data_dir}'; name the gateway's data folder by --data-dir.")
+    connection = open_eraser(path) if erasing else open_reader(path)
+    try:
+        if not erasing:
+            connection.execute("BEGIN")
+        yield Archive(connection)
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        raise CsgateError(f"The conversations in '{path}' cannot be read or changed: {error}.") from error
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _writing(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _kept(row: tuple[Any, ...]) -> Kept:
+    kept = Kept(*row)
+    return kept._replace(state="bot" if row[8] is None else str(_decode(row[8])["state"]))
