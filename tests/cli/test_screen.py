@@ -5,7 +5,7 @@ import io
 import pytest
 
 from csgate.cli.screen import Screen
-from csgate.client import ChatEvent, Connected, Disconnected
+from csgate.client import ClientEvent, Connected, Disconnected, NotRecovered
 from csgate.events import (
     AckEvent,
     DeltaEvent,
@@ -19,7 +19,7 @@ from csgate.events import (
     StateEvent,
     Tag,
 )
-from csgate.protocol import Welcome
+from csgate.protocol import TokenExpiring, Welcome
 
 WHEN = "2026-01-01T00:00:00Z"
 REPLY = ReplyEvent(
@@ -41,7 +41,7 @@ def welcome(engine: dict[str, object]) -> Welcome:
     return Welcome("c1", "e1", 0, False, {}, engine)
 
 
-def shown(*events: ChatEvent, styled: bool = False, sent: str | None = None) -> str:
+def shown(*events: ClientEvent, styled: bool = False, sent: str | None = None) -> str:
     out = io.StringIO()
     times = iter([10.0, 10.05, 10.1, 10.2])
     screen = Screen(out, styled=styled, clock=lambda: next(times))
@@ -82,6 +82,8 @@ def test_a_streamed_answer_is_not_shown_twice() -> None:
     assert shown(*other, REPLY).startswith("I was going to say\nYour order")
     resumed = (DeltaEvent("m1", 1, 1, "Your or"), SnapshotEvent("m1", 1, 2, REPLY.text))
     assert shown(*resumed, REPLY).startswith("Your or\nYour order **12345** is on its way.\n  [")
+    anew = (DeltaEvent("m1", 1, 1, "Your or"), DeltaEvent("m1", 2, 1, REPLY.text))
+    assert shown(*anew, REPLY).startswith("Your or\nYour order **12345** is on its way.\n  [")
     mixed = (DeltaEvent("m0", 1, 1, "first"), DeltaEvent("m1", 1, 1, "second"))
     assert shown(*mixed) == "first\nsecond"
 
@@ -119,7 +121,12 @@ def test_a_stranger_cannot_drive_the_terminal() -> None:
          "⚠ Slow down. Try again in 2 s. [rate_limited, ref r1]\n"),
         (ErrorEvent("bad_image", "Broken.", "r2", id="m1"), "⚠ Broken. [bad_image, ref r2]\n"),
         (AckEvent("m1", 1), ""),
+        (Connected(welcome({}), True, standby=True), "· switched; conversation c1; no models\n"),
+        (NotRecovered("gap"), "· some of what was said meanwhile is not kept any more\n"),
+        (NotRecovered("gone"),
+         "· the conversation was lost; this is a new one, and what had no answer is asked again\n"),
+        (TokenExpiring(60.0), "· the token ends in 60 s\n"),
     ],
 )  # fmt: skip
-def test_the_other_events(event: ChatEvent, text: str) -> None:
+def test_the_other_events(event: ClientEvent, text: str) -> None:
     assert shown(event, sent="m1") == text

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
-from trio_websocket import WebSocketConnection, WebSocketRequest, serve_websocket
+from trio_websocket import WebSocketRequest, serve_websocket
 
-from csgate.client import ChatRefused, ChatUnreachable, dial, open_chat, parse_address
-from csgate.client.dial import talk
+from csgate.client import ChatRefused, ChatUnreachable, connect, dial, parse_address
+from csgate.client.dial import Wire, WireClosed, talk
 
 
 async def serve(nursery: trio.Nursery, handler: object, tls: ssl.SSLContext | None = None) -> int:
@@ -27,10 +27,12 @@ async def echo(request: WebSocketRequest) -> None:
     await ws.aclose(4000, "enough")
 
 
-async def read_one(ws: WebSocketConnection) -> None:
-    assert await ws.get_message() in ("/ws", "/chat?x=1")
-    with pytest.raises(Exception, match="enough"):
-        await ws.get_message()
+async def read_one(wire: Wire) -> None:
+    assert await wire.receive() in ("/ws", "/chat?x=1")
+    with pytest.raises(WireClosed):
+        await wire.receive()
+    with pytest.raises(WireClosed):
+        await wire.send("too late")
 
 
 async def test_the_close_code_comes_back(nursery: trio.Nursery) -> None:
@@ -94,7 +96,7 @@ async def test_something_that_is_no_gateway(answer: bytes, monkeypatch: pytest.M
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, hang_up, [listener])
         port = listener.socket.getsockname()[1]
-        async with open_chat(parse_address(f"127.0.0.1:{port}"), token="mine") as chat:
+        async with connect(f"127.0.0.1:{port}", token="mine", keep_trying=False) as chat:
             with pytest.raises(ChatUnreachable, match="hangs up"):
                 await chat.receive()
         nursery.cancel_scope.cancel()
@@ -123,3 +125,20 @@ async def test_a_refusal_with_a_body(nursery: trio.Nursery) -> None:
     port = await serve(nursery, refuse)
     with pytest.raises(ChatRefused, match="HTTP 403"):
         await talk(parse_address(f"127.0.0.1:{port}"), "token", read_one)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, ChatRefused), (503, ChatUnreachable), (429, ChatUnreachable)])
+async def test_an_http_answer_instead_of_a_handshake(status: int, kind: type[Exception]) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(f"HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        port = listener.socket.getsockname()[1]
+        async with connect(f"127.0.0.1:{port}", token="mine", keep_trying=False) as client:
+            with pytest.raises(kind, match=f"HTTP {status}"):
+                await client.receive()
+        nursery.cancel_scope.cancel()

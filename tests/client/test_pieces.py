@@ -1,4 +1,4 @@
-"""The client's parts that need no connection: addresses, waits, the outbox, guest tokens, causes."""
+"""The client's parts that need no connection: addresses, waits, guest tokens, causes."""
 
 import json
 from collections.abc import Callable
@@ -6,10 +6,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from csgate.client import ChatRefused, ChatUnreachable, parse_address
+from csgate.client import ChatRefused, ChatUnreachable, guest, parse_address
 from csgate.client.backoff import CAP_S, Backoff
 from csgate.client.guest import GuestTokens
-from csgate.client.outbox import Entry, Outbox
 from csgate.client.refusals import cause_of
 from csgate.errors import ConfigError
 
@@ -55,24 +54,14 @@ def test_waits_grow_to_a_cap_and_are_drawn_from_nothing_up() -> None:
     assert backoff.spread(0.0) == 0.5
 
 
-def test_the_outbox_keeps_order_until_the_final_event() -> None:
-    outbox = Outbox()
-    for name in "abc":
-        outbox.add(Entry(name, name))
-    outbox.acknowledged("a")
-    outbox.acknowledged("unknown")
-    assert [entry.id for entry in outbox.to_resend(log_lost=False)] == ["b", "c"]
-    assert outbox.finished("b")
-    assert not outbox.finished("b")
-    assert not outbox.finished(None)
-    assert outbox.get(None) is None
-    assert outbox.get("c") is not None
-    assert [entry.id for entry in outbox.to_resend(log_lost=True)] == ["a", "c"]
-    assert [entry.id for entry in outbox.to_resend(log_lost=False)] == ["a", "c"]
+def test_a_wait_that_does_not_grow_and_one_within_bounds() -> None:
+    backoff = Backoff(lambda low, high: high)
+    assert [backoff.next(grow=False), backoff.next(grow=False), backoff.next(), backoff.next()] == [0.5, 0.5, 0.5, 1.0]
+    assert backoff.within(2.0) == 2.0
 
 
 def guests(answer: Callable[[httpx.Request], httpx.Response]) -> GuestTokens:
-    return GuestTokens("http://gate.example", lambda: httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+    return guest("gate.example", open_client=lambda: httpx.AsyncClient(transport=httpx.MockTransport(answer)))
 
 
 async def test_a_guest_is_renewed_or_made_anew() -> None:
@@ -87,34 +76,46 @@ async def test_a_guest_is_renewed_or_made_anew() -> None:
         return httpx.Response(200, json={"token": f"t{len(asked)}"})
 
     tokens = guests(answer)
-    assert await tokens.renew() == "t1"
-    assert await tokens.renew() == "t2"
-    assert await tokens.renew() == "t4"
+    assert await tokens() == "t1"
+    assert await tokens() == "t2"
+    assert await tokens() == "t4"
     assert asked == [{}, {"token": "t1"}, {"token": "t2"}, {}]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_gateway_that_is_busy_is_unreachable(status: int) -> None:
     with pytest.raises(ChatUnreachable, match=f"HTTP {status}.*Busy"):
-        await guests(lambda _: httpx.Response(status, json={"message": "Busy."})).renew()
+        await guests(lambda _: httpx.Response(status, json={"message": "Busy."}))()
 
 
 async def test_a_gateway_without_guests_refuses() -> None:
     with pytest.raises(ChatRefused, match=r"Sign in\..*--token"):
-        await guests(lambda _: httpx.Response(403, json={"message": "Sign in."})).renew()
+        await guests(lambda _: httpx.Response(403, json={"message": "Sign in."}))()
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"{}"])
 async def test_something_else_at_the_address(content: bytes) -> None:
     with pytest.raises(ChatRefused, match="is not csgate"):
-        await guests(lambda _: httpx.Response(200, content=content)).renew()
+        await guests(lambda _: httpx.Response(200, content=content))()
     with pytest.raises(ChatRefused, match="does not answer as csgate does"):
-        await guests(lambda _: httpx.Response(404, content=content)).renew()
+        await guests(lambda _: httpx.Response(404, content=content))()
 
 
 async def test_nobody_there() -> None:
     with pytest.raises(ChatUnreachable, match=r"Nobody answers at http://127.0.0.1:1 .*refused"):
-        await GuestTokens("http://127.0.0.1:1").renew()
+        await guest("127.0.0.1:1")()
+
+
+async def test_another_address_gives_the_token_where_one_is_gone() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "a.example":
+            return httpx.Response(503, json={"message": "Busy."})
+        return httpx.Response(200, json={"token": f"renewed {json.loads(request.content)['token']}"})
+
+    def client() -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(answer))
+
+    assert await guest("a.example", "b.example", token="old", open_client=client)() == "renewed old"
 
 
 def test_the_cause_is_what_the_system_said() -> None:

@@ -5,7 +5,8 @@ import locale
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import trio
@@ -13,7 +14,7 @@ import trio
 from csgate.cli.flags import Commands
 from csgate.cli.groups import one_reason
 from csgate.cli.screen import Screen
-from csgate.client import Chat, open_chat, parse_address
+from csgate.client import Client, connect, parse_address
 from csgate.errors import ConfigError, CsgateError
 from csgate.events import ErrorEvent, ReplyEvent
 
@@ -52,9 +53,17 @@ def add_command(commands: Commands) -> None:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("url", metavar="URL", help="where the gateway is: ws://127.0.0.1:8080/ws, or 127.0.0.1:8080")
+    parser.add_argument(
+        "urls",
+        metavar="URL",
+        nargs="+",
+        help="where the gateway is: ws://127.0.0.1:8080/ws, or 127.0.0.1:8080; where it is not there, the next one",
+    )
     parser.add_argument(
         "--token", default=os.environ.get("CSGATE_TOKEN"), help="who you are (default: $CSGATE_TOKEN, or a guest)"
+    )
+    parser.add_argument(
+        "--standby", action="store_true", help="keep a second connection open, to go on over it without a pause"
     )
     parser.add_argument(
         "--locale", default=None, metavar="TAG", help="language you prefer, e.g. zh-CN (default: this terminal's)"
@@ -75,7 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         CsgateError: the gateway cannot be reached, refuses, or does not answer in time.
     """
-    conversation = Conversation(arguments.url, arguments.token, arguments.locale or _language(), arguments.timeout)
+    conversation = Conversation(
+        arguments.urls,
+        arguments.token,
+        arguments.locale or _language(),
+        arguments.timeout,
+        standby=arguments.standby,
+    )
     try:
         return trio.run(conversation.interactive if sys.stdin.isatty() else conversation.piped)
     except BaseExceptionGroup as group:
@@ -87,14 +102,19 @@ class Conversation:
 
     def __init__(
         self,
-        url: str,
+        urls: Sequence[str],
         token: str | None,
         language: str | None,
         timeout_s: float,
         read_line: Callable[[], str] | None = None,
         screen: Screen | None = None,
+        *,
+        standby: bool = False,
     ) -> None:
-        self._address = parse_address(url)
+        for url in urls:
+            parse_address(url)  # What is none is said at once, and not out of a nursery.
+        self._urls = urls
+        self._standby = standby
         self._token = token
         self._language = language
         self._timeout_s = timeout_s
@@ -104,10 +124,13 @@ class Conversation:
         self._last_sent: str | None = None
         self._last_reply: str | None = None
 
+    def _connect(self) -> AbstractAsyncContextManager[Client]:
+        return connect(self._urls, token=self._token, locale=self._language, standby=self._standby, keep_trying=False)
+
     async def piped(self) -> int:
         """One message a line, each answered before the next is sent, so that replies come in the order of the lines."""
         failed = False
-        async with open_chat(self._address, token=self._token, locale=self._language) as chat:
+        async with self._connect() as chat:
             while (line := await self._next_line()) is not None:
                 message_id = await self._act(chat, line)
                 if message_id is None:
@@ -121,7 +144,7 @@ class Conversation:
     async def interactive(self) -> int:
         """Shows what comes while the person types."""
         self._screen.note("type a message; /help lists the commands, Ctrl-D leaves")
-        async with open_chat(self._address, token=self._token, locale=self._language) as chat:
+        async with self._connect() as chat:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._show_all, chat)
                 while (line := await self._next_line()) is not None:
@@ -132,14 +155,14 @@ class Conversation:
                 nursery.cancel_scope.cancel()
         return 0
 
-    async def _show_all(self, chat: Chat) -> None:
+    async def _show_all(self, chat: Client) -> None:
         while True:
             event = await chat.receive()
             if isinstance(event, ReplyEvent):
                 self._last_reply = event.id
             self._screen.show(event)
 
-    async def _until_final(self, chat: Chat, message_id: str) -> bool:
+    async def _until_final(self, chat: Client, message_id: str) -> bool:
         while True:
             event = await chat.receive()
             self._screen.show(event)
@@ -160,7 +183,7 @@ class Conversation:
             if text:
                 return text
 
-    async def _act(self, chat: Chat, line: str) -> str | None:
+    async def _act(self, chat: Client, line: str) -> str | None:
         """Does what a line asks for. Returns the id of the message, where it was one."""
         command, _, rest = line.partition(" ")
         rest = rest.strip()
@@ -180,7 +203,7 @@ class Conversation:
             case _ if command.startswith("/") and not command.startswith("//"):
                 raise ConfigError(f"'{command}' is not a command; /help lists them. To send it, write '/{command}'.")
             case _:
-                return self._sent(await chat.send(line.removeprefix("/") if line.startswith("//") else line))
+                return self._sent((await chat.send(line.removeprefix("/") if line.startswith("//") else line)).id)
         return None
 
     def _sent(self, message_id: str) -> str:
@@ -188,13 +211,13 @@ class Conversation:
         self._screen.sent(message_id)
         return message_id
 
-    def _rate(self, chat: Chat, rest: str) -> None:
+    def _rate(self, chat: Client, rest: str) -> None:
         score, _, comment = rest.partition(" ")
         if self._last_reply is None or score not in {"1", "2", "3", "4", "5"}:
             raise ConfigError("Write /rate and a number from 1 to 5, after a reply.")
         chat.rate(self._last_reply, int(score), comment or None)
 
-    async def _send_picture(self, chat: Chat, rest: str) -> str:
+    async def _send_picture(self, chat: Client, rest: str) -> str:
         name, _, text = rest.partition(" ")
         whole = await trio.Path(rest).expanduser()
         if await whole.is_file():  # A name with spaces in it.
@@ -207,7 +230,7 @@ class Conversation:
             raise ConfigError(f"Cannot read the picture '{name}': {reason}; write /image FILE [TEXT].") from None
         if not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise ConfigError(f"The picture '{name}' is empty or larger than {MAX_PICTURE_BYTES // 2**20} MiB.")
-        return self._sent(await chat.send(text.strip() or None, picture))
+        return self._sent((await chat.send(text.strip() or None, picture)).id)
 
 
 def _language() -> str | None:

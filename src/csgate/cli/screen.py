@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from csgate.client import ChatEvent, Connected, Disconnected
+from csgate.client import ClientEvent, Connected, Disconnected, NotRecovered
 from csgate.events import DeltaEvent, ErrorEvent, MessageEvent, ProgressEvent, ReplyEvent, SnapshotEvent, StateEvent
+from csgate.protocol import TokenExpiring
 
 # Cc without tab and line feed: escape sequences in a reply would let a stranger drive the terminal.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -17,6 +18,12 @@ _STATES: Final = {
     "waiting": "waiting for a person",
     "human": "a person answers",
     "closed": "the conversation is closed",
+}
+
+_LOST: Final = {
+    "gap": "some of what was said meanwhile is not kept any more",
+    "new_log": "the conversation was lost; what is left of it:",
+    "gone": "the conversation was lost; this is a new one, and what had no answer is asked again",
 }
 
 
@@ -33,7 +40,7 @@ class Screen:
         self._clock = clock
         self._sent: dict[str, float] = {}
         self._own: set[str] = set()
-        self._streaming: str | None = None
+        self._streaming: tuple[str, int] | None = None
         self._streamed = ""
 
     def sent(self, message_id: str) -> None:
@@ -46,13 +53,17 @@ class Screen:
         self._end_stream()
         self._line(self._style("2", _clean(f"· {text}")))
 
-    def show(self, event: ChatEvent) -> None:
+    def show(self, event: ClientEvent) -> None:
         """Shows one event; those that mean nothing to a reader are passed over."""
         match event:
             case Connected():
                 self._connected(event)
             case Disconnected():
                 self.note(f"{event.reason}; next try in {event.retry_in:.1f} s")
+            case NotRecovered():
+                self.note(_LOST[event.reason])
+            case TokenExpiring():
+                self.note(f"the token ends in {event.seconds:.0f} s")
             case MessageEvent() if event.id not in self._own:
                 self._end_stream()
                 who = "agent" if event.author == "human" else "you, elsewhere"
@@ -60,10 +71,10 @@ class Screen:
             case ProgressEvent() if event.stage == "queued" and event.position:
                 self.note(f"waiting, {event.position} ahead")
             case DeltaEvent():
-                self._delta(event.id, event.text)
+                self._delta(event.id, event.attempt, event.text)
             case SnapshotEvent():
                 self._end_stream()
-                self._delta(event.id, event.text)
+                self._delta(event.id, event.attempt, event.text)
             case ReplyEvent():
                 self._reply(event)
             case ErrorEvent():
@@ -77,22 +88,23 @@ class Screen:
 
     def _connected(self, event: Connected) -> None:
         engine = event.welcome.engine
-        how = "resumed" if event.resumed else "connected"
+        how = "switched" if event.standby else "resumed" if event.resumed else "connected"
         models = engine.get("models")
         names = ", ".join(str(name) for name in models.values()) if isinstance(models, dict) else ""
         answered_by = f"{engine.get('provider', '')} ({names})" if names else "no models"
         self.note(f"{how}; conversation {event.welcome.conversation}; {answered_by}")
 
-    def _delta(self, message_id: str, text: str) -> None:
-        if self._streaming != message_id:
+    def _delta(self, message_id: str, attempt: int, text: str) -> None:
+        # A higher attempt begins the answer anew: whoever gave the earlier one is gone.
+        if self._streaming != (message_id, attempt):
             self._end_stream()
-            self._streaming = message_id
+            self._streaming = (message_id, attempt)
         self._streamed += text
         self._out.write(_clean(text))
         self._out.flush()
 
     def _reply(self, event: ReplyEvent) -> None:
-        shown = self._streaming == event.id and self._streamed == event.text
+        shown = self._streaming is not None and self._streaming[0] == event.id and self._streamed == event.text
         self._end_stream()
         if not shown:
             text = _clean(event.text)

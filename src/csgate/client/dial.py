@@ -6,11 +6,11 @@ and closed here.
 
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_stream
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from csgate.client.address import ChatAddress
 from csgate.client.refusals import ChatRefused, ChatUnreachable, cause_of
@@ -25,9 +25,62 @@ ABNORMAL: Final = 1006
 _Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
-async def talk(
-    address: ChatAddress, token: str, conversation: Callable[[WebSocketConnection], Awaitable[None]]
-) -> tuple[int, str]:
+class WireClosed(Exception):
+    """The WebSocket has ended."""
+
+
+class Wire(Protocol):
+    """An open WebSocket. ``send`` and ``receive`` are for one task each."""
+
+    async def send(self, frame: str | bytes) -> None:
+        """Sends one message: a text frame for str, a binary one for bytes.
+
+        Raises:
+            WireClosed: it cannot be sent any more.
+        """
+        ...
+
+    async def receive(self) -> str | bytes:
+        """The next message.
+
+        Raises:
+            WireClosed: there is none.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes with 1000 and waits for the other side to agree; the caller sets the deadline."""
+        ...
+
+
+Dial = Callable[[ChatAddress, str, Callable[[Wire], Awaitable[None]]], Awaitable[tuple[int, str]]]
+"""Opens a WebSocket with a token, runs the function on it, and returns close code and reason. ``talk`` is one."""
+
+
+class _TrioWire:
+    __slots__ = ("_ws",)
+
+    def __init__(self, ws: WebSocketConnection) -> None:
+        self._ws = ws
+
+    async def send(self, frame: str | bytes) -> None:
+        try:
+            await self._ws.send_message(frame)
+        except ConnectionClosed:
+            raise WireClosed from None
+
+    async def receive(self) -> str | bytes:
+        try:
+            message: str | bytes = await self._ws.get_message()
+        except ConnectionClosed:
+            raise WireClosed from None
+        return message
+
+    async def close(self) -> None:
+        await self._ws.aclose()
+
+
+async def talk(address: ChatAddress, token: str, conversation: Callable[[Wire], Awaitable[None]]) -> tuple[int, str]:
     """Connects, runs ``conversation`` on the open WebSocket, and returns close code and reason when it is over.
 
     Raises:
@@ -52,7 +105,7 @@ async def talk(
                     receive_buffer_size=RECEIVE_BYTES,
                 )
             if not opening.cancelled_caught:
-                await conversation(ws)
+                await conversation(_TrioWire(ws))
                 if ws.closed is not None and ws.closed.code != ABNORMAL:
                     closed = (ws.closed.code, ws.closed.reason or "")
             nursery.cancel_scope.cancel()
