@@ -1,5 +1,6 @@
 """A conversation over connections that break in every way, under a clock that jumps."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -417,7 +418,7 @@ async def test_an_answer_goes_on_after_a_snapshot(autojump_clock: Any) -> None:
     async with Net(a=scripts()).connect() as client:
         texts = []
         events = []
-        with pytest.raises(ChatRefused):
+        with pytest.raises(ChatRefused):  # noqa: PT012
             async for event in client:
                 if isinstance(event, DeltaEvent | SnapshotEvent | ReplyEvent):
                     events.append(event)
@@ -444,7 +445,7 @@ async def test_waits_grow_with_full_jitter_and_start_over(autojump_clock: Any) -
         assert (await next_of(client, Disconnected)).retry_in == 0.5
     assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
     times = [when for _, when in net.dialled]
-    assert [later - sooner for sooner, later in zip(times, times[1:], strict=False)][:6] == waits[:6]
+    assert [later - sooner for sooner, later in pairwise(times)][:6] == waits[:6]
 
 
 async def test_a_draining_gateway_names_the_time_to_come_back(autojump_clock: Any) -> None:
@@ -484,7 +485,7 @@ async def test_codes_that_say_do_not_come_back(autojump_clock: Any, code: int) -
     async with Net(a=[script]).connect() as client:
         await next_of(client, ErrorEvent)
         sent = await client.send("hello")
-        with pytest.raises(ChatRefused, match=f"(Not you|why) .close code {code}") as caught:
+        with pytest.raises(ChatRefused, match=f"(Not you|why) .close code {code}") as caught:  # noqa: PT012
             await client.receive()
             await client.receive()
         assert caught.value.number == code
@@ -548,7 +549,7 @@ async def test_a_message_refused_for_now_is_sent_again(autojump_clock: Any) -> N
         while not isinstance(event := await client.receive(), ReplyEvent):
             assert not isinstance(event, ErrorEvent)
     assert {name for name, _ in got} == {sent.id}
-    assert [round(later - sooner) for (_, sooner), (_, later) in zip(got, got[1:], strict=False)] == [2, 4]
+    assert [round(later - sooner) for (_, sooner), (_, later) in pairwise(got)] == [2, 4]
 
 
 async def test_a_message_refused_too_often_or_for_good_is_given_up(autojump_clock: Any) -> None:
@@ -848,7 +849,7 @@ async def test_leaving_during_a_wait_does_not_wait(autojump_clock: Any) -> None:
 
 
 async def test_the_programs_own_failure_comes_out_as_it_is(autojump_clock: Any) -> None:
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyError, match="mine"):  # noqa: PT012
         async with Net(a=[greeted]).connect() as client:
             await next_of(client, Connected)
             raise KeyError("mine")

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
-
 from csgate.client import ChatUnreachable, Connected, Place
 from csgate.client import journal as journal_module
 from csgate.client import outbox as outbox_module
 from csgate.client.journal import Journal
 from csgate.client.outbox import Entry, Outbox, Sent
-from csgate.errors import ConfigError, CsgateError
+from csgate.errors import ConfigError
 from csgate.events import AckEvent, ErrorEvent
 
 from .scripted import Net, Peer, next_of, welcome
@@ -132,8 +130,7 @@ async def test_a_file_that_has_grown_is_written_anew(
         for _ in range(20):
             await (await client.send("hello")).final()
         assert path.stat().st_size < 600
-    with trio.fail_after(1):
-        journal = Journal(path)
+    journal = Journal(path)
     assert (journal.frames, journal.place) == ({}, Place("c1", "e1", 40))
     journal.close()
 
@@ -174,4 +171,4 @@ async def test_a_message_that_cannot_be_kept_is_not_sent(
         with pytest.raises(OSError, match="No space"):
             await client.send("hello")
         await client.flush()
-        assert not isinstance(await client.receive() if False else None, CsgateError)
+        assert len(net.peers) == 1

@@ -119,7 +119,7 @@ class Client:
             await self._outbox.changed()
         if self._failure is not None:
             raise self._failure
-        entry = Entry(message_id, frame, Sent(message_id))
+        entry = Entry(message_id, frame, Sent(message_id), kept=self._journal is None)
         self._outbox.add(entry)
         if self._journal is not None:
             try:
@@ -127,6 +127,7 @@ class Client:
             except BaseException:
                 self._outbox.finish(message_id, None)
                 raise
+            entry.kept = True
         if self._active is not None and self._active.ready:
             self._active.queue(frame)
         return entry.sent

@@ -84,15 +84,17 @@ class Director:
         async with trio.open_nursery() as nursery:
             self._client.on_welcome = self._on_welcome
             self._client.on_draining = lambda link, seconds: nursery.start_soon(self._leave, link, seconds)
-            with trio.CancelScope() as keeping:
-                nursery.start_soon(self._until_closing, keeping)
-                nursery.start_soon(self._go_home, nursery)
+            # Links outlive those who keep them, for as long as their close handshake takes.
+            async with trio.open_nursery() as keeping:
+                keeping.start_soon(self._until_closing, keeping.cancel_scope)
+                keeping.start_soon(self._go_home, nursery)
                 if self._standby:
-                    nursery.start_soon(self._keep_spare, nursery)
+                    keeping.start_soon(self._keep_spare, nursery)
                 try:
                     await self._keep_active(nursery)
                 except (ChatRefused, ChatUnreachable) as error:
                     self._client.fail(error)
+                keeping.cancel_scope.cancel()
             for link in self._links:
                 link.leave("done")
             with trio.move_on_after(self._pace.close_s):

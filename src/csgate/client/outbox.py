@@ -56,11 +56,15 @@ class Sent:
 
 @dataclass(slots=True)
 class Entry:
-    """One message. ``frame`` is what goes over the wire: text for a text frame, bytes for a binary one."""
+    """One message. ``frame`` is what goes over the wire: text for a text frame, bytes for a binary one.
+
+    ``kept``: it is where it shall be before it is sent, in the file for one.
+    """
 
     id: str
     frame: str | bytes
     sent: Sent
+    kept: bool = True
     acked: bool = False
     cancelled: bool = False
     refusals: int = 0
@@ -166,4 +170,4 @@ class Outbox:
         if log_lost:
             for entry in self._entries.values():
                 entry.acked = False
-        return [entry for entry in self._entries.values() if not entry.acked or entry.cancelled]
+        return [entry for entry in self._entries.values() if entry.kept and (not entry.acked or entry.cancelled)]
