@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from csgate.cli import chat, conversations, models, serve, settings, token
+from csgate.cli import chat, conversations, models, protocol, serve, settings, token
 from csgate.errors import ConfigError, CsgateError
 
 EXIT_FAILED: Final = 1
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="print the versions of csgate, Python, Trio and ONNX Runtime, the providers and the native core, and exit",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (serve, chat, token, models, conversations, settings):
+    for module in (serve, chat, token, models, conversations, protocol, settings):
         module.add_command(commands)
     return parser
 

@@ -14,7 +14,7 @@ from csgate.protocol.client import (
 )
 from csgate.protocol.decode import decode_binary, decode_text, nested_deeper, readable_id
 from csgate.protocol.encode import SimpleFormat, encode, encode_simple, error_event
-from csgate.protocol.schema import schemas
+from csgate.protocol.schema import PROTOCOL_VERSION, documents, schemas
 from csgate.protocol.server import (
     Draining,
     History,
@@ -26,6 +26,7 @@ from csgate.protocol.server import (
 
 __all__ = [
     "MAX_ID_CHARS",
+    "PROTOCOL_VERSION",
     "Cancel",
     "ClientEnvelope",
     "Draining",
@@ -44,6 +45,7 @@ __all__ = [
     "Welcome",
     "decode_binary",
     "decode_text",
+    "documents",
     "encode",
     "encode_simple",
     "error_event",

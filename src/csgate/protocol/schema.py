@@ -20,6 +20,9 @@ from csgate.events import (
 from csgate.protocol.client import Cancel, Handoff, Hello, Id, Ping, Rate, Refresh, Typing
 from csgate.protocol.server import Draining, History, Pong, TokenExpiring, Welcome
 
+PROTOCOL_VERSION: Final = 1
+"""Raised when something that was promised changes: see contracts/README.md. Another subprotocol goes with it."""
+
 _BASE64: Final = "The picture in Base64 (RFC 4648), or as a data: URL."
 
 
@@ -69,8 +72,43 @@ def schemas() -> dict[str, Any]:
     clients = len(CLIENT)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "csgate chat protocol, version 1",
+        "title": f"csgate chat protocol, version {PROTOCOL_VERSION}",
         "client": {"anyOf": list(references[:clients])},
         "server": {"anyOf": list(references[clients:])},
         "$defs": definitions,
     }
+
+
+def documents() -> dict[str, Any]:
+    """One JSON Schema document an envelope, each complete in itself, by file name.
+
+    ``client.<type>.schema.json`` is what a client may send, ``server.<type>.schema.json`` what it may get;
+    ``client.simple-message`` is the message of simple mode.
+    """
+    definitions = schemas()["$defs"]
+    found: dict[str, Any] = {}
+    for side, kinds in (("client", CLIENT), ("server", SERVER)):
+        for kind in kinds:
+            name = "simple-message" if kind is SimpleMessage else str(kind.__struct_config__.tag)
+            inner = _reached(definitions[kind.__name__], definitions)
+            found[f"{side}.{name}.schema.json"] = {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "$comment": f"csgate chat protocol, version {PROTOCOL_VERSION}",
+                **definitions[kind.__name__],
+                "title": f"{side}: {name}",
+                **({"$defs": {inner_name: definitions[inner_name] for inner_name in sorted(inner)}} if inner else {}),
+            }
+    return found
+
+
+def _reached(part: Any, definitions: dict[str, Any]) -> set[str]:
+    """The names of the definitions that ``part`` refers to, directly or through others."""
+    if isinstance(part, list):
+        return set().union(*(_reached(one, definitions) for one in part))
+    if not isinstance(part, dict):
+        return set()
+    names = set().union(*(_reached(one, definitions) for one in part.values()))
+    if isinstance(part.get("$ref"), str):
+        name = part["$ref"].removeprefix("#/$defs/")
+        names |= {name} | _reached(definitions[name], definitions)
+    return names
