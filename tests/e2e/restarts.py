@@ -142,7 +142,7 @@ def read_logs(file: Path) -> dict[str, list[dict[str, Any]]]:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows = connection.execute(
             "SELECT c.id, e.offset, e.body FROM events AS e JOIN conversations AS c ON c.key = e.conversation"
-            " ORDER BY c.id, e.offset"
+            " WHERE e.offset >= c.first ORDER BY c.id, e.offset"
         ).fetchall()
     finally:
         connection.close()

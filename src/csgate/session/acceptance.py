@@ -47,7 +47,7 @@ async def accept_customer(
     try:
         accepted = await office.store.accept(conversation.header, event, digest, opened)
     finally:
-        if accepted is None or not accepted.new:
+        if accepted is None or not accepted.new or not accepted.here:
             office.close_turn(held)
     return accepted
 

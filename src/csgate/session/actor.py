@@ -20,6 +20,7 @@ from csgate.errors import BadEnvelope, NotFound, Overloaded
 from csgate.events import (
     AckEvent,
     ErrorEvent,
+    LogEvent,
     MessageEvent,
     Picture,
     ProgressEvent,
@@ -105,7 +106,7 @@ class Actor:
             raise Overloaded("inbox full", retry_after=RETRY_SOON_S)
         request = Request(job, coming)
         self._inbox.append(cast("Request[object]", request))
-        self._rouse()
+        self.rouse()
         await request.done.wait()
         if request.error is not None:
             raise request.error
@@ -120,7 +121,7 @@ class Actor:
             if turn.open.id == id:
                 self._waiting.remove(turn)
                 self._end(turn, Stop.CANCELLED)
-                self._rouse()
+                self.rouse()
                 return
         if any(request.coming == id for request in self._inbox):
             self._unwanted.add(id)
@@ -128,7 +129,7 @@ class Actor:
     def start_grace(self) -> None:
         """Nobody is attached any more."""
         self._grace_at = trio.current_time() + self._office.settings.grace_seconds
-        self._rouse()
+        self.rouse()
 
     def stop_grace(self) -> None:
         self._grace_at = math.inf
@@ -137,7 +138,7 @@ class Actor:
         """A person is wanted and none is there; a countdown under way goes on."""
         if self._countdown_at == math.inf:
             self._countdown_at = trio.current_time() + self._office.settings.handoff_seconds
-            self._rouse()
+            self.rouse()
 
     def stop_countdown(self) -> None:
         self._countdown_at = math.inf
@@ -147,13 +148,20 @@ class Actor:
         """Stops all turns: their conversation is gone."""
         self._end_all(Stop.ABANDONED)
         self._countdown_at = math.inf
-        self._rouse()
+        self.rouse()
 
     def take_up(self, turns: Iterable[PendingTurn]) -> None:
         """Takes turns that an earlier process left open; those with a final event already are only logged."""
         for turn in turns:
             (self._waiting if turn.final is None else self._ended).append(turn)
-        self._rouse()
+        # Those accepted by another process may come late.
+        self._waiting = deque(sorted(self._waiting, key=lambda turn: turn.offset))
+        self.rouse()
+
+    def mute(self) -> None:
+        """A person answers, at another process."""
+        self._end_all(Stop.MUTED)
+        self.rouse()
 
     def snapshot(self) -> SnapshotEvent | None:
         """The answer in progress, for somebody who joins now. None when its final event may be in the log already."""
@@ -163,7 +171,7 @@ class Actor:
 
     # --- The task ---
 
-    def _rouse(self) -> None:
+    def rouse(self) -> None:
         """There is something for the actor's task."""
         if self._tasked:
             self._wake.set()
@@ -218,11 +226,16 @@ class Actor:
             return True
         now = trio.current_time()
         running = self._running
-        if self._inbox:
+        if self._conversation.behind:
+            await until_stored(self._conversation.catch_up, self._office.telemetry)
+        elif self._inbox:
             await self._do(self._inbox[0])
         elif now >= self._grace_at:
             self._grace_at = math.inf
-            self._end_all(Stop.ABANDONED)
+            if await self._wanted_elsewhere():
+                self.start_grace()
+            else:
+                self._end_all(Stop.ABANDONED)
         elif now >= self._countdown_at:
             self._countdown_at = math.inf
             await self._give_back()
@@ -269,11 +282,11 @@ class Actor:
             self._conversation.broadcast(ProgressEvent(id=other.open.id, stage="queued", position=ahead))
 
     async def _answer(self, turn: PendingTurn) -> None:
-        await answer_turn(self._conversation, turn, self._rouse)
+        await answer_turn(self._conversation, turn, self.rouse)
         if self._office.prompt:
             await self._catch_up()
         else:
-            self._rouse()
+            self.rouse()
 
     def _end(self, turn: PendingTurn, why: Stop) -> None:
         """Ends a turn that does not run."""
@@ -297,7 +310,7 @@ class Actor:
             finish = partial(office.store.finish, conversation.header, turn.open.id, turn.final)
             final = await until_stored(finish, office.telemetry)
             if final is not None:
-                conversation.publish(final)
+                await self._publish(final)
                 self._observe(turn, final)
             if turn.hand_over and not conversation.vanished:
                 await until_stored(partial(self._change_state, Cue.ASKED), office.telemetry)
@@ -318,6 +331,32 @@ class Actor:
         else:
             metrics.replies.labels(final.source).inc()
 
+    async def _publish(self, event: LogEvent, sender: "Attachment | None" = None) -> None:
+        """Publishes what was just logged here, after what others logged before it."""
+        await self._catch_up_to(event.offset)
+        self._conversation.publish(event, sender)
+
+    async def _catch_up_to(self, offset: int) -> None:
+        """Publishes what others have logged before ``offset``."""
+        conversation = self._conversation
+        if self._office.shared is None or conversation.published is None or conversation.published >= offset - 1:
+            return
+        await until_stored(partial(conversation.catch_up, offset), self._office.telemetry)
+
+    async def _be_heard(self) -> None:
+        """Before the first event: from then on others may come, and log theirs.
+
+        Raises:
+            StoreUnavailable: they could not be heard.
+        """
+        if self._office.shared is not None and not self._conversation.said:
+            await self._office.shared.join(self._conversation.header.id)
+
+    async def _wanted_elsewhere(self) -> bool:
+        """Whether somebody at another process waits for what is answered here."""
+        shared = self._office.shared
+        return shared is not None and await shared.listened_elsewhere(self._conversation.header.id)
+
     # --- Jobs ---
 
     async def accept(
@@ -325,6 +364,7 @@ class Actor:
     ) -> AckEvent:
         """See :meth:`csgate.session.attachment.Attachment.submit`."""
         office, conversation = self._office, self._conversation
+        await self._be_heard()
         event = MessageEvent(id=id, offset=0, author=sender.author, text=text, timestamp=office.timestamp())
         if sender.author == "human":
             accepted, turn = await accept_agent(conversation, event, digest), None
@@ -333,17 +373,21 @@ class Actor:
             opened = OpenTurn(id, text, picture, sender.principal, language)
             held = 0 if picture is None else memoryview(picture.data).nbytes
             accepted = await accept_customer(conversation, event, digest, opened, held, len(self._waiting))
-            turn = PendingTurn(opened, accepted.offset, trio.current_time(), held) if accepted.new else None
+            turn = None
+            if accepted.new and accepted.here:
+                turn = PendingTurn(opened, accepted.offset, trio.current_time(), held)
         if accepted.new:
             conversation.speak()
-            conversation.publish(msgspec.structs.replace(event, offset=accepted.offset), sender)
+            await self._publish(msgspec.structs.replace(event, offset=accepted.offset), sender)
+        else:
+            await self._catch_up_to(accepted.offset + 1)
         acknowledgement = AckEvent(id=id, offset=accepted.offset)
         if ack:
             sender.deliver(acknowledgement)
         if turn is not None:
             conversation.language = turn.open.language
             self._enqueue(turn)
-        elif accepted.new:
+        elif accepted.new and sender.author == "human":
             self._end_all(Stop.MUTED)
             await self._change_state(Cue.AGENT_SPOKE)
         return acknowledgement
@@ -370,7 +414,7 @@ class Actor:
         if not await self._office.make_room():
             raise Overloaded("log in memory", retry_after=RETRY_SOON_S)
         event = RateEvent(reply=reply, score=score, offset=0, timestamp=self._office.timestamp(), comment=comment)
-        self._conversation.publish(await store.append(header, event), sender)
+        await self._publish(await store.append(header, event), sender)
 
     async def ask_for_person(self, reason: str | None) -> None:
         """See :meth:`csgate.session.attachment.Attachment.handoff`."""
@@ -383,12 +427,13 @@ class Actor:
         state = next_state(conversation.state, cue)
         if state is None:
             return
+        await self._be_heard()
         event = StateEvent(state=state, offset=0, timestamp=office.timestamp())
         stored = await office.store.append(conversation.header, event)
         assert isinstance(stored, StateEvent)
         conversation.state_event = stored
         conversation.speak()
-        conversation.publish(stored)
+        await self._publish(stored)
         conversation.watch()
 
     async def _give_back(self) -> None:
@@ -399,6 +444,9 @@ class Actor:
         carries no text; and the protocol knows no third author.
         """
         office, conversation = self._office, self._conversation
+        if office.shared is not None and not await office.shared.may_give_back(conversation.header.id):
+            conversation.watch()
+            return
         notice = MessageEvent(
             id=new_notice_id(),
             offset=0,
@@ -407,7 +455,7 @@ class Actor:
             timestamp=office.timestamp(),
         )
         try:
-            conversation.publish(await office.store.append(conversation.header, notice))
+            await self._publish(await office.store.append(conversation.header, notice))
             await self._change_state(Cue.NOBODY_CAME)
         except Exception:
             office.telemetry.log.exception("handoff_not_ended")

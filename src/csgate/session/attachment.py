@@ -10,6 +10,7 @@ from csgate.events import (
     AckEvent,
     Author,
     ConversationState,
+    DeltaEvent,
     Event,
     LogEvent,
     Picture,
@@ -62,6 +63,7 @@ class Attachment:
         "_attached",
         "_conversation",
         "_sink",
+        "_wants_snapshot",
         "history",
         "locale",
         "offset",
@@ -77,6 +79,7 @@ class Attachment:
         # Logged events that came while the history was read; None once the attachment is live.
         self._ahead: list[LogEvent] | None = []
         self._attached = True
+        self._wants_snapshot = False
         self.principal = principal
         self.locale = locale
         self.recovered = False
@@ -102,6 +105,12 @@ class Attachment:
         self.recovered = recovered
         actor = self._conversation.actor
         self.snapshot = None if actor is None else actor.snapshot()
+        self._conversation.read_to(page.last)
+        shared = self._conversation.office.shared
+        if shared is not None and self.snapshot is None and page.last:
+            # The answer may be in progress at another process.
+            self._wants_snapshot = True
+            shared.ask_for_snapshot(self.conversation)
         if self.state != "bot" and not any(isinstance(event, StateEvent) for event in self.history):
             self.state_event = self._conversation.state_event
 
@@ -119,6 +128,21 @@ class Attachment:
         """Takes an event that has no place in the log; dropped while joining, when the snapshot will cover it."""
         if self._ahead is None:
             self._give(event)
+
+    def hear(self, event: Event) -> None:
+        """Takes an event without a place in the log that another process tells.
+
+        Of an answer that had begun before this attachment, the snapshot that it asked for comes first.
+        """
+        if isinstance(event, SnapshotEvent):
+            if not self._wants_snapshot:
+                return
+            self._wants_snapshot = False
+        elif isinstance(event, DeltaEvent) and self._wants_snapshot:
+            if event.seq > 1:
+                return
+            self._wants_snapshot = False
+        self.deliver(event)
 
     def _give(self, event: Event) -> None:
         if not self._attached:
@@ -181,6 +205,8 @@ class Attachment:
         """Stops answering message ``id``, running or waiting. Nothing happens if it is unknown or has ended."""
         if self._conversation.actor is not None:
             self._conversation.actor.cancel(id)
+        if self._conversation.office.shared is not None:
+            self._conversation.office.shared.cancel(self.conversation, id)
 
     async def rate(self, reply: str, score: int, comment: str | None = None) -> None:
         """Logs the customer's satisfaction with a reply.

@@ -12,6 +12,7 @@ from csgate.errors import Forbidden, NotFound, Overloaded, StoreUnavailable
 from csgate.events import Principal
 from csgate.session.attachment import Attachment, Sink
 from csgate.session.conversation import Conversation
+from csgate.session.hearing import Hearing
 from csgate.session.identity import new_conversation_id, new_epoch
 from csgate.session.office import ANY_TIME, Office
 from csgate.session.reopening import reopen_turns
@@ -54,6 +55,8 @@ async def open_conversations(
         office.count(said=await store.count())
         store.listen(office.vanished)
         await reopen_turns(office)
+        if office.shared is not None:
+            office.shared.connect(Hearing(office))
         office.start(_sweep, office)
         try:
             yield Conversations(office)
@@ -137,6 +140,9 @@ class Conversations:
             target.language = language_of("", locale)
         attachment = Attachment(target, principal, sink, locale)
         try:
+            if self._office.shared is not None and target.said:
+                # First, so that nothing is logged between what is read and what is heard.
+                await self._office.shared.join(target.header.id)
             page, recovered = await self._page(target, epoch, offset)
         except BaseException:
             await attachment.detach()
@@ -214,6 +220,8 @@ async def _sweep(office: Office) -> None:
     while True:
         await trio.sleep(min(SWEEP_SECONDS, max_age))
         try:
+            if office.shared is not None:
+                await office.recount()
             await _forget(office, lambda: SWEEP_CONVERSATIONS, office.timestamp(max_age))
             # There can be too many where fewer are allowed than were before the last start.
             await _forget(office, lambda: min(SWEEP_CONVERSATIONS, office.conversations - most), ANY_TIME)

@@ -10,6 +10,7 @@ import trio
 from structlog.contextvars import clear_contextvars
 
 from csgate.config import SessionSettings
+from csgate.session.shared import SharedStore
 from csgate.session.store import PromptStore, Store
 from csgate.session.turn import Answerer
 from csgate.telemetry import Telemetry
@@ -35,6 +36,7 @@ class Office:
         live: the conversations with somebody attached or work pending, by id.
         open_bytes: of the pictures that open turns hold.
         prompt: the store never yields.
+        shared: the store, where other processes use it too.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Office:
         "open_turns",
         "prompt",
         "settings",
+        "shared",
         "store",
         "telemetry",
     )
@@ -68,6 +71,7 @@ class Office:
     ) -> None:
         self.store = store
         self.prompt = PromptStore in type(store).__bases__
+        self.shared = store if isinstance(store, SharedStore) else None
         self.answer = answer
         self.settings = settings
         self.telemetry = telemetry
@@ -111,6 +115,10 @@ class Office:
         self._said += said
         self._unsaid += unsaid
         self.telemetry.metrics.conversations.set(self.conversations)
+
+    async def recount(self) -> None:
+        """Where other processes make and forget conversations too."""
+        self.count(said=await self.store.count() - self._said)
 
     # --- Conversations, forgotten ---
 

@@ -1,5 +1,6 @@
 """Turns that an earlier process left open are run again, as a higher attempt, so that each gets its final event."""
 
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -32,12 +33,20 @@ async def reopen_turns(office: Office) -> None:
     if not reopened:
         return
     office.telemetry.log.info("turns_reopened", turns=len(reopened))
-    for header, turns in groupby(reopened, _HEADER):
-        pending = list(turns)
-        conversation = Conversation(office, header, pending[0].state_event, said=True)
-        conversation.language = pending[-1].turn.language
-        actor = conversation.work()
-        actor.take_up([_pending(office, one) for one in pending])
+    for _, turns in groupby(reopened, _HEADER):
+        take_up(office, list(turns))
+
+
+def take_up(office: Office, reopened: Sequence[Reopened]) -> None:
+    """Takes up turns of one conversation; the grace time runs unless somebody is attached."""
+    header = reopened[0].header
+    conversation = office.live.get(header.id)
+    if conversation is None:
+        conversation = Conversation(office, header, reopened[0].state_event, said=True)
+    conversation.language = reopened[-1].turn.language
+    actor = conversation.work()
+    actor.take_up([_pending(office, one) for one in reopened])
+    if not conversation.attachments:
         actor.start_grace()
 
 

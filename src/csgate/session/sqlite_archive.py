@@ -65,7 +65,9 @@ class Archive:
 
     def events(self, kept: Kept) -> Iterator[dict[str, Any]]:
         """Its events as the protocol shows them, in the order of their offsets."""
-        rows = self._connection.execute("SELECT body FROM events WHERE conversation = ? ORDER BY offset", (kept.key,))
+        rows = self._connection.execute(
+            "SELECT body FROM events WHERE conversation = ? AND offset >= ? ORDER BY offset", (kept.key, kept.first)
+        )
         for (body,) in rows:
             yield _decode(body)
 

@@ -18,6 +18,8 @@ FILE: Final = "csgate.db"
 APPLICATION_ID: Final = 0x63736774
 BUSY_MS: Final = 2_000
 CACHE_KIB: Final = 8_192
+# 16 MiB: most pages are written again and again, so the fewer checkpoints, the less is written in all.
+CHECKPOINT_PAGES: Final = 4_096
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 
@@ -44,18 +46,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE TABLE events (
             conversation INTEGER NOT NULL,
             offset INTEGER NOT NULL,
+            id TEXT,
+            digest BLOB,
+            outcome INTEGER,
             body BLOB NOT NULL,
             PRIMARY KEY (conversation, offset)
         ) STRICT, WITHOUT ROWID""",
-        """CREATE TABLE messages (
-            conversation INTEGER NOT NULL,
-            id TEXT NOT NULL,
-            offset INTEGER NOT NULL,
-            digest BLOB NOT NULL,
-            outcome INTEGER NOT NULL,
-            PRIMARY KEY (conversation, id)
-        ) STRICT, WITHOUT ROWID""",
-        "CREATE INDEX messages_offset ON messages (conversation, offset)",
+        # What is remembered of a message is in its event's row, which outlives the event's time in the log where it
+        # must: the log is from conversations.first on.
+        "CREATE UNIQUE INDEX events_id ON events (conversation, id) WHERE id IS NOT NULL",
         """CREATE TABLE turns (
             conversation INTEGER NOT NULL,
             offset INTEGER NOT NULL,
@@ -67,7 +66,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             encoding TEXT,
             picture BLOB,
             PRIMARY KEY (conversation, offset)
-        ) STRICT""",
+        ) STRICT, WITHOUT ROWID""",
         "CREATE TABLE garbage (conversation INTEGER PRIMARY KEY) STRICT",
         "CREATE TABLE erased (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
         "CREATE TABLE probe (number INTEGER PRIMARY KEY, filling BLOB NOT NULL) STRICT",
@@ -100,6 +99,7 @@ def open_writer(path: Path, durability: Literal["full", "normal"]) -> sqlite3.Co
         connection.execute(f"PRAGMA synchronous = {durability.upper()}")
         # What is deleted is overwritten: it is what people said, and somebody may have asked for its end.
         connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         migrate(connection, path)
     except sqlite3.Error as error:
         connection.close()

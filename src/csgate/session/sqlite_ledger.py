@@ -25,13 +25,6 @@ _decode_state: Final = msgspec.json.Decoder(StateEvent).decode
 _encode_principal: Final = msgspec.msgpack.Encoder().encode
 _decode_principal: Final = msgspec.msgpack.Decoder(Principal).decode
 
-_DELETE_SOME: Final = (
-    "DELETE FROM events WHERE conversation = ?1 AND offset IN"
-    " (SELECT offset FROM events WHERE conversation = ?1 ORDER BY offset LIMIT ?2)",
-    "DELETE FROM messages WHERE conversation = ?1 AND offset IN"
-    " (SELECT offset FROM messages WHERE conversation = ?1 ORDER BY offset LIMIT ?2)",
-)
-
 
 class Added(NamedTuple):
     """An event as it was logged; ``first`` is what the log retains from then on."""
@@ -52,6 +45,10 @@ class _Row(NamedTuple):
     key: int
     first: int
     last: int
+
+
+# id, digest, outcome
+_Columns = tuple[str | None, bytes | None, int | None]
 
 
 class Ledger:
@@ -78,7 +75,9 @@ class Ledger:
         row = self._find(conversation)
         if row is None:
             return None
-        start = after if limit is None else max(after, row.last - limit)
+        start = max(after, row.first - 1)
+        if limit is not None:
+            start = max(start, row.last - limit)
         bodies = self._execute(
             "SELECT body FROM events WHERE conversation = ? AND offset > ? ORDER BY offset", (row.key, start)
         )
@@ -87,7 +86,7 @@ class Ledger:
     def recall(self, conversation: str, id: str) -> Record | None:
         row = self._execute(
             "SELECT m.offset, m.digest, m.outcome FROM conversations AS c"
-            " JOIN messages AS m ON m.conversation = c.key AND m.id = ? WHERE c.id = ?",
+            " JOIN events AS m ON m.conversation = c.key AND m.id = ? WHERE c.id = ?",
             (id, conversation),
         ).fetchone()
         return None if row is None else Record(row[0], row[1], OUTCOMES[row[2]])
@@ -110,7 +109,7 @@ class Ledger:
     ) -> tuple[Accepted, Added | None]:
         found = self._execute(
             "SELECT c.key, c.first, c.last, m.offset, m.digest FROM conversations AS c"
-            " LEFT JOIN messages AS m ON m.conversation = c.key AND m.id = ? WHERE c.id = ?",
+            " LEFT JOIN events AS m ON m.conversation = c.key AND m.id = ? WHERE c.id = ?",
             (event.id, header.id),
         ).fetchone()
         if found is not None and found[3] is not None:
@@ -120,7 +119,6 @@ class Ledger:
         row = self._create(header) if found is None else _Row(*found[:3])
         offset = row.last + 1
         outcome = _UNANSWERED if turn is None else _OPEN
-        self._execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?)", (row.key, event.id, offset, digest, outcome))
         if turn is not None:
             picture = turn.picture
             self._execute(
@@ -137,7 +135,7 @@ class Ledger:
                     None if picture is None else picture.data,
                 ),
             )
-        return Accepted(offset, new=True), self._add(row, event)
+        return Accepted(offset, new=True), self._add(row, event, (event.id, digest, outcome))
 
     def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> Added:
         return self._add(self._find(header.id) or self._create(header), event)
@@ -145,7 +143,7 @@ class Ledger:
     def finish(self, header: Header, id: str, event: FinalEvent) -> Added | None:
         found = self._execute(
             "SELECT c.key, c.first, c.last, m.offset FROM conversations AS c"
-            " JOIN messages AS m ON m.conversation = c.key AND m.id = ? AND m.outcome = 0 WHERE c.id = ?",
+            " JOIN events AS m ON m.conversation = c.key AND m.id = ? AND m.outcome = 0 WHERE c.id = ?",
             (id, header.id),
         ).fetchone()
         if found is None:
@@ -153,7 +151,9 @@ class Ledger:
         row = _Row(*found[:3])
         outcome = _ERROR if isinstance(event, ErrorEvent) else _REPLY
         self._execute("DELETE FROM turns WHERE conversation = ? AND offset = ?", (row.key, found[3]))
-        self._execute("UPDATE messages SET outcome = ? WHERE conversation = ? AND id = ?", (outcome, row.key, id))
+        self._execute(
+            "UPDATE events SET outcome = ? WHERE conversation = ? AND offset = ?", (outcome, row.key, found[3])
+        )
         return self._add(row, event)
 
     def reopen(self) -> list[Reopened]:
@@ -196,7 +196,11 @@ class Ledger:
             return False
         # A turn may have a picture of megabytes: with the first step, and there are never many.
         self._execute("DELETE FROM turns WHERE conversation = ?", found)
-        deleted = sum(self._execute(delete, (*found, rows)).rowcount for delete in _DELETE_SOME)
+        deleted = self._execute(
+            "DELETE FROM events WHERE conversation = ?1 AND offset IN"
+            " (SELECT offset FROM events WHERE conversation = ?1 ORDER BY offset LIMIT ?2)",
+            (*found, rows),
+        ).rowcount
         if not deleted:
             self._execute("DELETE FROM garbage WHERE conversation = ?", found)
         return True
@@ -226,11 +230,11 @@ class Ledger:
         assert key is not None
         return _Row(key, first=1, last=0)
 
-    def _add(self, row: _Row, event: LogEvent) -> Added:
+    def _add(self, row: _Row, event: LogEvent, record: _Columns = (None, None, None)) -> Added:
         offset = row.last + 1
         event = msgspec.structs.replace(event, offset=offset)
         body = _encode(event)
-        self._execute("INSERT INTO events VALUES (?, ?, ?)", (row.key, offset, body))
+        self._execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (row.key, offset, *record, body))
         self._active += 1
         # An event without a time leaves that of the last activity, any but a state event the state.
         self._execute(
@@ -245,10 +249,9 @@ class Ledger:
 
     def _trim(self, key: int, first: int) -> None:
         self._execute("UPDATE conversations SET first = ? WHERE key = ?", (first, key))
-        self._execute("DELETE FROM events WHERE conversation = ? AND offset < ?", (key, first))
         # An id with an open turn outlives its message's event, and so do those behind it.
         self._execute(
-            "DELETE FROM messages WHERE conversation = ?1 AND offset < min(?2,"
+            "DELETE FROM events WHERE conversation = ?1 AND offset < min(?2,"
             " coalesce((SELECT min(offset) FROM turns WHERE conversation = ?1), ?2))",
             (key, first),
         )

@@ -77,10 +77,14 @@ class Record(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """``offset`` of the message; ``new`` is false where the id was already there with the same content."""
+    """``offset`` of the message; ``new`` is false where the id was already there with the same content.
+
+    ``here``: it is this process that answers it.
+    """
 
     offset: int
     new: bool
+    here: bool = True
 
 
 class Reopened(NamedTuple):
