@@ -127,7 +127,7 @@ async def test_a_change_that_was_handed_over_is_made_although_its_caller_is_canc
                 scopes[0].cancel()
                 await trio.testing.wait_all_tasks_blocked()
                 assert offsets == []
-        assert offsets == [(1, True)]
+        assert offsets == [(1, True, True)]
         with trio.CancelScope() as scope:
             scope.cancel()
             await store.accept(header("b"), message("m"), b"1", TURN)
