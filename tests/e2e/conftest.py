@@ -31,6 +31,7 @@ class Server:
     port: int = 0
     reader: threading.Thread | None = None
     tls: bool = False
+    data_dir: Path = Path()
 
     @property
     def http(self) -> str:
@@ -95,7 +96,7 @@ def start_server(data_dir: Path, **environment: str) -> Server:
             **environment,
         },
     )
-    server = Server(process, tls="CSGATE_SERVER__TLS_CERTIFICATE" in environment)
+    server = Server(process, tls="CSGATE_SERVER__TLS_CERTIFICATE" in environment, data_dir=data_dir)
     listening = threading.Event()
 
     def read() -> None:
