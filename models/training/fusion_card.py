@@ -73,5 +73,6 @@ Stickers were drawn by Noto, Twemoji and Fluent, and by FxEmojis, from which the
 ## Known failures
 
 - A text and a sticker of opposing moods (irony) have no right answer here; the head mostly follows the stronger.
+- Where the text model is wrongly sure ("it arrived" is negative to it), a glad sticker may not be enough to turn it.
 - A wrongly recognised sticker misleads it. Emoji of which Reddit makes both jokes and complaints (crying, rolling eyes) help little.
 """

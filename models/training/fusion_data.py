@@ -76,7 +76,7 @@ def posed_pairs(data: Path, real: list[Pair], numbers: dict[str, int], count: in
     for _ in range(count):
         mood = int(chance.choice(3, p=(0.28, 0.24, 0.48)))
         one = by_mood[mood][chance.integers(len(by_mood[mood]))]
-        sticker = NO_STICKER if chance.random() < 0.2 else int(chance.choice(len(numbers), p=shares[mood]))
+        sticker = NO_STICKER if chance.random() < 0.4 else int(chance.choice(len(numbers), p=shares[mood]))
         pairs.append(Pair(one.text, sticker, mood))
     return pairs
 

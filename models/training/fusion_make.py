@@ -46,7 +46,8 @@ def make_fusion(data: Path, cache: Path, models: Path) -> None:
     manifest = tomllib.loads((sentiment / "model.toml").read_text(encoding="utf-8"))
     tagger = _features(models / "stickers")
     views = StickerViews(data, cache, emoji, tagger)
-    head = train_fusion(data, emoji, text, views)
+    temperature = float(manifest["output"]["temperature"])
+    head = train_fusion(data, emoji, text, temperature, views)
     folder = models / "shop-fusion"
     folder.mkdir(exist_ok=True)
     examples = (torch.zeros(2, len(SENTIMENTS)), torch.zeros(2, views.width))
@@ -59,7 +60,7 @@ def make_fusion(data: Path, cache: Path, models: Path) -> None:
     def joined(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(["logits"], {"text_logits": alone, "features": seen})[0])
 
-    figures = measure_fusion(data, emoji, text, tagger, joined, manifest["output"]["temperature"])
+    figures = measure_fusion(data, emoji, text, tagger, joined, temperature)
     figures |= {"parameters": sum(one.numel() for one in head.parameters()), "features": views.width}
     top = {
         "version": VERSION,

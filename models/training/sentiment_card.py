@@ -68,6 +68,7 @@ One thread of a CPU that others used at the same time. int8 keeps the weights as
 ## Known failures
 
 - Irony and plain facts that are bad (or good) news without a word that says so are often taken for neutral.
+- Set phrases of negation and irony ("not bad at all", "can't complain", "thanks for nothing") are often taken word by word.
 - A mixed message ("pretty, but it broke") is usually given to the stronger half; which one that is, is a guess.
 - Slang that the training text lacks, Chinese above all, can come out wrong with confidence.
 - Reddit's labels are a few readers' opinion, and some are plainly wrong; the model learned those too.
