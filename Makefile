@@ -10,7 +10,8 @@ BUILD_INPUTS := pyproject.toml setup.py $(wildcard src/csgate/_fast/*.pyx src/cs
 
 .DEFAULT_GOAL := help
 .PHONY: help lock serve chat test coverage lint format models config-docs clean \
-	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate bench-cuda asan
+	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-generate bench-cuda \
+	soak asan
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -58,7 +59,7 @@ config-docs: $(VENV)/.installed-cpu ## write docs/configuration.md anew from the
 	@$(BIN)/csgate config --reference > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
 
-bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate ## run all seven benchmarks (long)
+bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-generate ## run all eight benchmarks (long)
 
 bench-wire: ## chat messages through the WebSocket codec, against its peers
 bench-intake: ## message bytes to normalised tensor, against its peers
@@ -66,11 +67,16 @@ bench-batch: ## the batcher, against bare ONNX Runtime
 bench-turn: ## what the event loop spends on a message between connection and engine
 bench-gateway: ## the whole gateway, against other servers of models
 bench-idle: ## memory and CPU of idle connections
+bench-store: ## what keeping conversations costs: memory, SQLite
 bench-generate: ## local text generation, one conversation and many
 bench-cuda: ## on a GPU host: encoders, copies, memory and generation on CUDA
-bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-generate bench-cuda: $(VENV)/.installed-bench
+bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-generate bench-cuda: $(VENV)/.installed-bench
 	@echo "make: $@; results go to benchmarks/results/"
 	@$(BIN)/python benchmarks/$(subst -,_,$@).py $(ARGS)
+
+soak: $(VENV)/.installed-dev ## kill -9 the node 50 times inside a load of 100 conversations; is anything lost or answered twice?
+	@echo "make: soak; the report goes to benchmarks/results/soak.json"
+	@$(BIN)/python benchmarks/soak_restart.py $(ARGS)
 
 asan: $(VENV)/.installed-dev ## the native kernels under the address and undefined-behaviour sanitizers
 	@command -v $${CC:-cc} >/dev/null || { echo "make: no C compiler; install one (apt install gcc libc6-dev), or set CC." >&2; exit 1; }
