@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from generator_data import Pair, PairSampler, Replies, read_messages
+from generator_data import SLOT_NAMES, Pair, PairSampler, Replies, read_messages
 from generator_tokenizer import END, END_ID, PAD_ID, build_tokenizer, prompt_text
 from text_training import text_cost
 from tokenizers import Tokenizer
@@ -31,6 +31,11 @@ PEAK_RATE: Final = 3e-3
 RISE_STEPS: Final = 150
 CHECKPOINT_STEPS: Final = 200
 SEED: Final = 20_300_000
+NEVER_FROM: Final = 0.85
+"""Share of the steps after which replies that would be wrong are pushed away as well."""
+
+NEVER_WEIGHT: Final = 5.0
+NEVER_TOKENS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,14 @@ class Batch:
 
     ids: Tensor
     answer: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What to say, and what not to say."""
+
+    right: Batch
+    wrong: Batch | None
 
 
 class GeneratorData:
@@ -61,25 +74,37 @@ class GeneratorData:
 
     def batch(self, pairs: list[Pair]) -> Batch:
         """Return prompts with their answers."""
+        return self._batch(pairs, [row.ids for row in self.tokenizer.encode_batch([p.reply + END for p in pairs])])
+
+    def wrong(self, pairs: list[Pair]) -> Batch | None:
+        """Return prompts with the beginnings of wrong answers, up to the slot that makes them wrong."""
+        some = [pair for pair in pairs if pair.never]
+        marks = {self.tokenizer.token_to_id(f"{{{name}}}") for name in SLOT_NAMES}
+        beginnings = []
+        for row in self.tokenizer.encode_batch([pair.never for pair in some]):
+            slots = [at for at, number in enumerate(row.ids) if number in marks]
+            beginnings.append(row.ids[: slots[0] + 1 if slots else NEVER_TOKENS])
+        return self._batch(some, beginnings) if some else None
+
+    def _batch(self, pairs: list[Pair], answers: list[list[int]]) -> Batch:
         prompts = self.tokenizer.encode_batch([prompt_text(*pair.prompt()) for pair in pairs])
-        answers = self.tokenizer.encode_batch([pair.reply + END for pair in pairs])
-        length = max(len(one.ids) + len(two.ids) for one, two in zip(prompts, answers, strict=True))
+        length = max(len(one.ids) + len(two) for one, two in zip(prompts, answers, strict=True))
         ids = np.full((len(pairs), length), PAD_ID, np.int64)
         answer = np.zeros((len(pairs), length), bool)
         for row, (one, two) in enumerate(zip(prompts, answers, strict=True)):
             ids[row, : len(one.ids)] = one.ids
-            ids[row, len(one.ids) : len(one.ids) + len(two.ids)] = two.ids
-            answer[row, len(one.ids) : len(one.ids) + len(two.ids)] = True
+            ids[row, len(one.ids) : len(one.ids) + len(two)] = two
+            answer[row, len(one.ids) : len(one.ids) + len(two)] = True
         return Batch(torch.from_numpy(ids), torch.from_numpy(answer[:, 1:]))
 
-    def group(self, number: int) -> list[Batch]:
+    def group(self, number: int) -> list[Lesson]:
         """Return the batches of group ``number``, always the same ones."""
         chance = random.Random(SEED + number)
         pairs = [self.sampler.draw(chance) for _ in range(BATCH * GROUP)]
         pairs.sort(key=lambda pair: text_cost(pair.message) + text_cost(pair.reply))
         parts = [pairs[at : at + BATCH] for at in range(0, len(pairs), BATCH)]
         chance.shuffle(parts)
-        return [self.batch(part) for part in parts]
+        return [Lesson(self.batch(part), self.wrong(part)) for part in parts]
 
 
 def new_model(pieces: int) -> LlamaForCausalLM:
@@ -107,6 +132,18 @@ def answer_loss(model: LlamaForCausalLM, batch: Batch, written: Tensor, smoothin
     logits = hidden @ model.lm_head.weight[written].T
     target = torch.searchsorted(written, batch.ids[:, 1:][batch.answer])
     return F.cross_entropy(logits.float(), target, label_smoothing=smoothing)
+
+
+def wrong_loss(model: LlamaForCausalLM, batch: Batch, written: Tensor) -> Tensor:
+    """Return the mean of -log(1 - chance) over answers that must not come (unlikelihood, Welleck et al. 2020)."""
+    hidden = model.model(input_ids=batch.ids[:, :-1]).last_hidden_state[batch.answer]
+    logits = (hidden @ model.lm_head.weight[written].T).float()
+    target = torch.searchsorted(written, batch.ids[:, 1:][batch.answer])
+    each = torch.zeros(batch.answer.shape).masked_scatter(
+        batch.answer, -F.cross_entropy(logits, target, reduction="none")
+    )
+    chance = each.sum(1).exp().clamp(max=0.999)
+    return -torch.log1p(-chance).mean()
 
 
 @torch.inference_mode()
@@ -153,7 +190,7 @@ def train_generator(data: GeneratorData, steps: int, checkpoint: Path) -> LlamaF
         start = saved["step"]
         for name, part in parts.items():
             part.load_state_dict(saved[name])
-    batches: list[Batch] = []
+    batches: list[Lesson] = []
     total = 0.0
     for step in tqdm(range(start, steps), initial=start, total=steps, desc=checkpoint.stem, mininterval=5):
         if not batches or step % GROUP == 0:
@@ -163,7 +200,10 @@ def train_generator(data: GeneratorData, steps: int, checkpoint: Path) -> LlamaF
         model.train()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast_bfloat16):
-            loss = answer_loss(model, batches[step % GROUP], written, 0.02)
+            lesson = batches[step % GROUP]
+            loss = answer_loss(model, lesson.right, written, 0.02)
+            if lesson.wrong is not None and step >= NEVER_FROM * steps:
+                loss = loss + NEVER_WEIGHT * wrong_loss(model, lesson.wrong, written)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -78,6 +78,8 @@ class Pair:
     known: tuple[str, ...]
     message: str
     reply: str
+    never: str = ""
+    """A reply that would be wrong: it names what is not known, or nothing where something is. Empty: there is none."""
 
     def prompt(self) -> tuple[str, str]:
         """Return the system's and the user's text, as the gateway builds them."""
@@ -168,7 +170,10 @@ class PairSampler:
             message = chance.choice(_BARE[language]) % chance.choice(sorted(known))
         lines = self._replies.fitting(language, intent, mood, known)
         line = self._replies.choose(lines, language, message, chance)
-        return Pair(language, intent, mood, tuple(sorted(known)), message[:MAX_MASKED_CHARS], chance.choice(line.texts))
+        reply = chance.choice(line.texts)
+        others = [other for other in self._replies.lines[language, intent, mood] if other not in lines]
+        never = chance.choice(chance.choice(others).texts) if others else ""
+        return Pair(language, intent, mood, tuple(sorted(known)), message[:MAX_MASKED_CHARS], reply, never)
 
     def _message(self, language: Language, intent: str, mood: Mood, chance: random.Random) -> tuple[str, set[SlotName]]:
         # Now and then another wish than the one told: what is told decides.
