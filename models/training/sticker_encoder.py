@@ -13,7 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sticker_artwork import ARTWORK, CHOOSING_SET, read_artwork
-from sticker_images import INPUT_PX, TRAIN_VENDORS, Emoji, read_pictures, spoil
+from sticker_images import TRAIN_VENDORS, Emoji, read_pictures, spoil
+from sticker_photos import learned_backgrounds
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -24,8 +25,6 @@ BATCH: Final = 128
 SEED: Final = 20261
 NEIGHBOURS: Final = 16
 NEIGHBOURS_SHARE: Final = 0.3
-FIRST_PX: Final = 32
-FIRST_SHARE: Final = 0.875
 
 
 class Block(nn.Module):
@@ -116,11 +115,15 @@ def nearby(matrix: np.ndarray) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Drawings:
-    """Artwork to learn from: `labels` int64[N], `pictures` uint8[N, 4, 64, 64] RGBA, `weights` float64[N]."""
+    """Artwork to learn from: `labels` int64[N], `pictures` uint8[N, 4, 64, 64] RGBA, `weights` float64[N].
+
+    `photographs` uint8[M, 3, 48, 48] are what it is put on now and then.
+    """
 
     labels: np.ndarray
     pictures: np.ndarray
     weights: np.ndarray
+    photographs: np.ndarray
 
 
 def read_drawings(data: Path, cache: Path, emoji: list[Emoji], held: tuple[str, ...] = (CHOOSING_SET,)) -> Drawings:
@@ -133,34 +136,32 @@ def read_drawings(data: Path, cache: Path, emoji: list[Emoji], held: tuple[str, 
     labels = np.concatenate([*(part[0] for part in parts), labels[chosen]])
     pictures = np.concatenate([*(part[1] for part in parts), pictures[chosen]])
     weights /= np.sqrt(np.bincount(labels, weights, len(emoji)))[labels]
-    return Drawings(labels, pictures, weights / weights.sum())
+    return Drawings(labels, pictures, weights / weights.sum(), learned_backgrounds(cache))
 
 
 class _Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """Batch number -> (pixels, labels): the same for the same number, whoever asks, so that training can go on."""
 
-    def __init__(self, drawings: Drawings, sizes: list[int]) -> None:
+    def __init__(self, drawings: Drawings, steps: int) -> None:
         self.labels = torch.from_numpy(drawings.labels)
         self.pictures = torch.from_numpy(drawings.pictures)
         self.weights = torch.from_numpy(drawings.weights)
-        self.sizes = sizes
+        self.photographs = torch.from_numpy(drawings.photographs)
+        self.steps = steps
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        return self.steps
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(SEED + step)
         rows = torch.multinomial(self.weights, BATCH, replacement=True, generator=generator)
-        return spoil(self.pictures[rows], generator, self.sizes[step]), self.labels[rows]
+        return spoil(self.pictures[rows], generator, self.photographs), self.labels[rows]
 
 
 def train_encoder(
     path: Path, drawings: Drawings, matrix: np.ndarray, steps: int, checkpoint_s: float = 60.0
 ) -> StickerEncoder:
-    """Train, or go on from the checkpoint at `path`; returns the average of the weights over the last steps.
-
-    The first part is learned at 32 px, which takes half the time a step.
-    """
+    """Train, or go on from the checkpoint at `path`; returns the average of the weights over the last steps."""
     torch.manual_seed(SEED)
     model = StickerEncoder(len(matrix)).to(memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
@@ -173,10 +174,9 @@ def train_encoder(
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         start = saved["step"]
-    sizes = [FIRST_PX if step < FIRST_SHARE * steps else INPUT_PX for step in range(steps)]
     # A process of its own makes the batches: on two cores that is nearly the other half of the work.
     loader = torch.utils.data.DataLoader(
-        _Batches(drawings, sizes), batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=8
+        _Batches(drawings, steps), batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=8
     )
     targets = nearby(matrix)
     saved_at = time.monotonic()

@@ -187,18 +187,18 @@ def _moves(count: int, px: int, generator: torch.Generator) -> torch.Tensor:
     return grid + F.interpolate(bends, size=(px, px), mode="bicubic").permute(0, 2, 3, 1)
 
 
-def spoil(pictures: torch.Tensor, generator: torch.Generator, px: int = INPUT_PX) -> torch.Tensor:
+def spoil(pictures: torch.Tensor, generator: torch.Generator, photographs: torch.Tensor | None = None) -> torch.Tensor:
     """Compose a training batch from artwork.
 
     Args:
         pictures: uint8[N, 4, 64, 64], RGBA.
         generator: the only source of chance.
-        px: the side of the result, a multiple of 8.
+        photographs: uint8[M, 3, 48, 48], to put a fifth of the pictures on.
 
     Returns:
-        float32[N, 3, px, px] in -1..1.
+        float32[N, 3, 48, 48] in -1..1.
     """
-    count = pictures.shape[0]
+    count, px = pictures.shape[0], INPUT_PX
 
     def rand(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator)
@@ -220,7 +220,11 @@ def spoil(pictures: torch.Tensor, generator: torch.Generator, px: int = INPUT_PX
     for width, share in ((1, 0.3), (2, 0.15)):
         rows = some(share)
         moved[rows] = _outline(moved[rows], rand(len(rows)) < 0.65, width)
-    composed = moved[:, :3] + (1 - moved[:, 3:].clamp(0, 1)) * _backgrounds(count, px, generator)
+    behind = _backgrounds(count, px, generator)
+    if photographs is not None:
+        rows = some(0.2)
+        behind[rows] = photographs[torch.randint(len(photographs), (len(rows),), generator=generator)].float() / 255
+    composed = moved[:, :3] + (1 - moved[:, 3:].clamp(0, 1)) * behind
     rows = some(0.15)
     composed[rows] = F.interpolate(F.avg_pool2d(composed[rows], 2), size=(px, px), mode="bilinear")
     rows = some(0.25)

@@ -61,20 +61,16 @@ def _choose_temperature(encoder: StickerEncoder, data: Path, cache: Path, emoji:
     return best_temperature(emoji_scores(encoder, present(pictures[chosen])), labels[chosen])
 
 
-def _compare_int8(
-    model: onnx.ModelProto, learned: np.ndarray, plain: np.ndarray, labels: np.ndarray, emoji: list[Emoji],
-    tags: TagTable, cache: Path,
-) -> dict[str, float]:  # fmt: skip
+def _compare(
+    forms: dict[str, onnx.ModelProto], plain: np.ndarray, labels: np.ndarray, emoji: list[Emoji], tags: TagTable
+) -> dict[str, float]:
     """Return figures of float32 and of int8 both ways on plain drawings: recall, size, milliseconds."""
-    graphs = {"fp32": halve_weights(model)}
-    for name, unsigned in (("u8u8", True), ("reduced", False)):
-        graphs[name] = quantize_convolutions(model, learned, unsigned, cache)
     figures: dict[str, float] = {}
-    for name, graph in graphs.items():
-        session = _Graph(graph)
+    for name, model in forms.items():
+        session = _Graph(model)
         found = measure_tags(session.run(plain)[0], labels, emoji, tags)
         figures |= {f"{name}_{key}": found[key] for key in ("recall5_en", "core_recall5")}
-        figures[f"{name}_mb"] = graph.ByteSize() / 1e6
+        figures[f"{name}_mb"] = model.ByteSize() / 1e6
         figures |= {f"{name}_ms{rows}": session.milliseconds(rows) for rows in (1, 32)}
     return figures
 
@@ -93,12 +89,18 @@ def make_stickers(data: Path, cache: Path, models: Path, steps: int) -> None:
     folder = models / "stickers"
     folder.mkdir(exist_ok=True)
     whole = export_tagger(tagger, half=False)
-    onnx.save(halve_weights(whole), folder / "model.fp32.onnx")
+    generator = torch.Generator().manual_seed(1)
+    learned = spoil(torch.from_numpy(drawings.pictures[:: len(drawings.pictures) // 512]), generator).numpy()
+    forms = {"fp32": halve_weights(whole)}
+    for name, unsigned in (("u8u8", True), ("reduced", False)):
+        forms[name] = halve_weights(quantize_convolutions(whole, learned, unsigned, cache))
+    onnx.save(forms["fp32"], folder / "model.fp32.onnx")
+    onnx.save(forms["reduced"], folder / "model.int8.onnx")
 
     labels, pictures = read_pictures(data, TEST_VENDOR, emoji)
     tests = spoiled_tests(pictures)
     figures: dict[str, float] = {"rows": len(labels), "temperature": temperature, "steps": steps}
-    graph = _Graph(onnx.load(folder / "model.fp32.onnx"))
+    graph = _Graph(forms["reduced"])
     found = {name: graph.run(pixels) for name, pixels in tests.items()}
     emoji_found = {name: emoji_scores(encoder, pixels) for name, pixels in tests.items()}
     for name, (scores, _, _) in found.items():
@@ -111,10 +113,9 @@ def make_stickers(data: Path, cache: Path, models: Path, steps: int) -> None:
         scores, _, chances = graph.run(pixels)
         kinds[name] = chances, scores
     figures |= measure_kinds(kinds)
-    generator = torch.Generator().manual_seed(1)
-    learned = spoil(torch.from_numpy(drawings.pictures[:: max(1, len(drawings.pictures) // 512)]), generator).numpy()
-    figures |= _compare_int8(whole, learned, tests["plain"], labels, emoji, tags, cache)
+    figures |= _compare(forms, tests["plain"], labels, emoji, tags)
 
+    # Last: it makes the weights float16.
     onnx.save(export_tagger(tagger, half=True), folder / "model.fp16.onnx")
     write_labels(folder, list(tags.names), list(tags.names), list(tags.chinese))
     _write_manifest(folder)
@@ -132,7 +133,7 @@ def _write_manifest(folder: Path) -> None:
         "task": "tagger",
         "licence": "Apache-2.0",
         "description": "What an emoji-like sticker shows, in English and Chinese tags; sticker, photo or screenshot",
-        "cpu": "fp32",
+        "cpu": "int8",
         "attribution": [
             "Noto Emoji artwork: Google, Apache-2.0",
             "Twemoji artwork: Twitter, Inc. and other contributors, CC BY 4.0",

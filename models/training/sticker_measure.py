@@ -140,7 +140,7 @@ def tag_calibration(scores: np.ndarray, labels: np.ndarray, table: TagTable) -> 
 
 
 def measure_kinds(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Return the accuracy of the kinds (and the mean of the three), and the share of those that are no stickers with a tag.
+    """Return the accuracy of the kinds and the mean of the three; of those that are no stickers, the share with a tag.
 
     A tag counts where the shop's pack would believe it.
 
