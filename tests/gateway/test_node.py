@@ -46,6 +46,9 @@ class Stage:
         self.log = io.StringIO()
         self.telemetry = Telemetry(Metrics(), open_logger("debug", stream=self.log))
 
+    async def prepare(self) -> None:
+        pass
+
     async def answer(self, turn: Turn) -> Draft:
         if turn.text == "hold":
             self.held.set()
