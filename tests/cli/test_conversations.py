@@ -11,8 +11,8 @@ import trio
 
 from csgate.cli.main import main
 from csgate.config import SessionSettings
-from csgate.errors import NotFound
-from csgate.events import Draft, Event, Principal, ReplyEvent
+from csgate.errors import BadImage, NotFound
+from csgate.events import Draft, ErrorEvent, Event, Principal, ReplyEvent
 from csgate.session import Attachment, Conversations, Turn, open_conversations
 from csgate.session.sqlite import open_sqlite_store
 from csgate.telemetry import Telemetry
@@ -28,7 +28,7 @@ class Sink:
         self.gone = trio.Event()
 
     def deliver(self, event: Event) -> None:
-        if isinstance(event, ReplyEvent):
+        if isinstance(event, ReplyEvent | ErrorEvent):
             self.replied.set()
 
     def detached(self) -> None:
@@ -38,6 +38,8 @@ class Sink:
 async def answer(turn: Turn) -> Draft:
     if turn.text == "hold":
         await trio.sleep_forever()
+    if turn.text == "refuse":
+        raise BadImage
     return Draft(text=f"re: {turn.text}", hand_over=turn.text == "person")
 
 
@@ -76,7 +78,7 @@ async def say(conversations: Conversations, who: Principal, *texts: str, rating:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     async def work(conversations: Conversations) -> None:
-        await say(conversations, NAMESAKE, "I am another Ann")
+        await say(conversations, NAMESAKE, "I am another Ann", "refuse", rating=2)
         await say(conversations, BOB, "two\nlines \x1b[2J", "person")
         for number in range(20):
             await say(conversations, ANN, f"text {number}", rating=4)
@@ -116,7 +118,10 @@ def test_show(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "    5  2026-01-02T00:00:00.000Z  state: waiting",
     ]
     assert run(data, "show", namesake) == 0
-    assert "tenant 't2', issuer 'shop', state bot" in capsys.readouterr().out
+    head, *_, refused, rated = capsys.readouterr().out.splitlines()
+    assert "tenant 't2', issuer 'shop', state bot" in head
+    assert refused.endswith("error bad_image: The picture is damaged and cannot be opened.")
+    assert rated.endswith("rated 2")
     assert run(data, "show", "nobody") == 1
     assert "There is no conversation 'nobody'" in capsys.readouterr().err
 
@@ -134,7 +139,7 @@ def test_export_and_erase_one_customer(data: Path, capsys: pytest.CaptureFixture
     assert run(data, "erase", "--subject", "ann", "--tenant", "t1", "--issuer", "shop") == 0
     assert capsys.readouterr().out == "erased 20 conversations of 'ann'\n"
     assert run(data, "export", "--subject", "ann") == 0
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 6
     assert run(data, "erase", "--subject", "ann") == 0
     assert capsys.readouterr().out == "erased 1 conversation of 'ann'\n"
     kept = b"".join(file.read_bytes() for file in data.iterdir())

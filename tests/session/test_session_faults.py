@@ -1,5 +1,6 @@
 """The SQLite store when its file or its disk fails: typed errors, nothing lost, and work goes on after."""
 
+import os
 import resource
 import sqlite3
 import threading
@@ -14,7 +15,7 @@ import trio
 from csgate.config import SessionSettings
 from csgate.errors import ConfigError, NotFound, Overloaded, StoreUnavailable
 from csgate.events import ErrorEvent, MessageEvent, Principal, ReplyEvent
-from csgate.session import Header, OpenTurn, open_conversations, open_store
+from csgate.session import Header, OpenTurn, open_conversations, open_store, sqlite
 from csgate.session.sqlite import SqliteStore, open_sqlite_store
 from csgate.session.sqlite_desk import DAMAGE
 from csgate.session.sqlite_file import MIGRATIONS, migrate, open_reader
@@ -349,6 +350,65 @@ async def test_one_process_a_file(tmp_path: Path) -> None:
     async with open_store(tmp_path, SessionSettings(), Telemetry()) as store:
         assert isinstance(store, SqliteStore)
     assert (tmp_path / "csgate.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_memory_leaves_no_file(tmp_path: Path) -> None:
+    async with open_store(tmp_path, SessionSettings(store="memory"), Telemetry()) as store:
+        assert (await store.accept(header("a"), message("m"), b"1", TURN)).new
+    assert os.listdir(tmp_path) == []
+
+
+async def test_two_read_the_same_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.accept(header("a"), message("m"), b"1", None)
+    async with opened(tmp_path) as store:
+        pages = []
+
+        async def read() -> None:
+            pages.append(await store.read("a"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(read)
+        assert pages[0] == pages[1]
+        assert pages[0].last == 1
+
+
+async def test_a_thread_that_does_not_end_is_told_and_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bare_rig: Any
+) -> None:
+    rig = bare_rig()
+    monkeypatch.setattr(sqlite, "CLOSE_S", 0.1)
+    go = threading.Event()
+    async with open_sqlite_store(tmp_path, SessionSettings(), rig.telemetry) as store:
+        asked = store._reader.ask
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asked, lambda _: go.wait(20))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert [line["event"] for line in rig.logged()] == ["store_stuck"]
+    go.set()
+
+
+async def test_tidying_that_fails_is_tried_again(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.accept(header("a"), message("m", "x" * 100_000), b"1", None)
+        writer: Any = store._writer
+        tidy, failures = writer._tidy, [ValueError("a bug")]
+
+        def fails_once() -> bool:
+            if failures:
+                raise failures.pop()
+            return bool(tidy())
+
+        writer._tidy = fails_once
+        assert await store.prune((), now="~", before="~", at_most=1) == 1
+        while await store._writer.ask(  # noqa: ASYNC110  another thread does it, by itself
+            lambda ledger: ledger.connection.execute("SELECT count(*) FROM garbage").fetchone()[0]
+        ):
+            await trio.sleep(0.01)
+        assert failures == []
+        assert store.trouble is None
 
 
 # --- The schema -----------------------------------------------------------------------------------------------------
