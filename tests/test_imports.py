@@ -22,12 +22,13 @@ ALLOWED: dict[str, set[str]] = {
     "protocol": set(),
     "auth": {"config", "telemetry"},
     "session": {"config", "telemetry"},
+    "cluster": {"config", "telemetry", "session"},
     "inference": BASE | {"shipped"},
     "dialog": BASE | {"session", "inference"},
     "gateway": BASE | {"wire", "protocol", "auth", "dialog", "session", "inference"},
     "client": {"wire", "protocol"},
     "web": set(),
-    "cli": BASE | {"gateway", "client", "protocol", "auth", "session", "inference", "dialog", "shipped"},
+    "cli": BASE | {"gateway", "cluster", "client", "protocol", "auth", "session", "inference", "dialog", "shipped"},
     "__main__": {"cli"},
 }
 
@@ -47,6 +48,7 @@ HOMES: dict[str, set[str]] = {
     "prometheus_client": {"telemetry"},
     "xxhash": {"session"},
     "bm25s": {"dialog"},
+    "coredis": {"cluster"},
 }
 
 SANS_IO = {"wire", "protocol"}

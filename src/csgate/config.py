@@ -116,8 +116,10 @@ class AuthSettings(Section):
 class SessionSettings(Section):
     """The conversation log and its turns."""
 
-    store: Literal["sqlite", "memory"] = Field(
-        "sqlite", description="where conversations are kept: in `data_dir/csgate.db`, or only as long as the process"
+    store: Literal["sqlite", "memory", "redis"] = Field(
+        "sqlite",
+        description="where conversations are kept: in `data_dir/csgate.db`, only as long as the process, or in a Redis "
+        "that several nodes share (see `redis` and `cluster`)",
     )
     durability: Literal["full", "normal"] = Field(
         "full",
@@ -148,6 +150,46 @@ class SessionSettings(Section):
     turn_seconds: PositiveFloat = Field(30.0, description="time for one answer")
     grace_seconds: PositiveFloat = Field(60.0, description="how long an answer goes on after the last connection left")
     handoff_seconds: PositiveFloat = Field(60.0, description="time for a person to take over before the bot is back")
+
+
+class RedisSettings(Section):
+    """The Redis (or Valkey, 6.2 or newer) of `session.store = "redis"`."""
+
+    url: SecretStr | None = Field(
+        None,
+        description="`redis://user:password@host:6379/0`, `rediss://…` with TLS, or `unix:///path`; "
+        "default: this machine",
+    )
+    accept_loss: bool = Field(
+        False,
+        description="serve although Redis may lose what it acknowledged (anything but `appendonly yes`, "
+        "`appendfsync always` and no eviction)",
+    )
+    prefix: str = Field("csgate", pattern=r"^[A-Za-z0-9_.:-]{1,32}$", description="what the names of keys begin with")
+    connections: int = Field(4, ge=1, le=64, description="connections of a node, each shared by many commands")
+    command_seconds: PositiveFloat = Field(2.0, description="time for an answer; then Redis counts as lost")
+
+
+class ClusterSettings(Section):
+    """This node among those that share a Redis."""
+
+    node: str = Field("", max_length=64, description="its name, for operators; default: host name and a number")
+    zone: str = Field("", max_length=64, description="where it runs; clients are sent to nodes of the same zone first")
+    advertise: str = Field(
+        "",
+        max_length=256,
+        description="URL at which clients reach it, `wss://node1.example/ws`; default: where it listens",
+    )
+    lease_seconds: float = Field(
+        2.0, ge=0.2, le=60, description="silence after which another node takes over what this one was answering"
+    )
+    renew_seconds: float = Field(0.5, ge=0.05, le=20, description="how often it says that it is alive")
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.renew_seconds * 2 > self.lease_seconds:
+            raise ValueError("renew_seconds must be at most half of lease_seconds")
+        return self
 
 
 class InferenceSettings(Section):
@@ -245,6 +287,8 @@ class Config(Section):
     limits: LimitSettings = LimitSettings()
     auth: AuthSettings = AuthSettings()
     session: SessionSettings = SessionSettings()
+    redis: RedisSettings = RedisSettings()
+    cluster: ClusterSettings = ClusterSettings()
     inference: InferenceSettings = InferenceSettings()
     dialog: DialogSettings = DialogSettings()
     generation: GenerationSettings = GenerationSettings()

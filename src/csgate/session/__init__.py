@@ -14,6 +14,7 @@ from csgate.session.attachment import Attachment, Sink
 from csgate.session.conversations import Conversations, open_conversations
 from csgate.session.memory import MemoryStore
 from csgate.session.opening import open_store
+from csgate.session.shared import Ears, SharedStore
 from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Reopened, Store, Stored
 from csgate.session.turn import Answerer, Turn
 
@@ -22,6 +23,7 @@ __all__ = [
     "Answerer",
     "Attachment",
     "Conversations",
+    "Ears",
     "FinalEvent",
     "Header",
     "MemoryStore",
@@ -29,6 +31,7 @@ __all__ = [
     "Page",
     "Record",
     "Reopened",
+    "SharedStore",
     "Sink",
     "Store",
     "Stored",

@@ -1,0 +1,29 @@
+"""The names of keys. Those of one conversation share a hash slot, and those of the node's index another."""
+
+from typing import Final
+
+from csgate.cluster.scripts import KEYS
+
+
+class Keys:
+    """Under ``redis.prefix``.
+
+    Attributes:
+        active: sorted set of all conversations, by last activity.
+        open: sorted set of conversations that may have open turns, by ticket.
+        tickets: the counter that gives them.
+        nodes: hash slot of the node registry.
+    """
+
+    __slots__ = ("_prefix", "active", "nodes", "open", "tickets")
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix: Final = prefix
+        self.active: Final = f"{prefix}:{{index}}:active"
+        self.open: Final = f"{prefix}:{{index}}:open"
+        self.tickets: Final = f"{prefix}:{{index}}:tickets"
+        self.nodes: Final = f"{prefix}:{{nodes}}"
+
+    def of(self, conversation: str, letters: str | tuple[str, ...] = KEYS) -> list[str]:
+        """Of one conversation: those named by ``letters``, in that order."""
+        return [f"{self._prefix}:{{{conversation}}}:{letter}" for letter in letters]

@@ -1,0 +1,262 @@
+"""Who answers: the leases of this node on the turns of conversations, and the search for turns that nobody answers.
+
+A conversation with open turns has a lease of ``lease_seconds``, which the node that answers renews every
+``renew_seconds``. Each new owner gets a higher number, the fencing token, under which it must end the turns; so a node
+that was away for longer than its lease may wake up and finish, and nothing comes of it.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+import trio
+
+from csgate.cluster.codec import decode_header, decode_state, decode_turn
+from csgate.cluster.keys import Keys
+from csgate.cluster.link import Command, Link
+from csgate.cluster.scripts import DELIST, RELEASE, RENEW, TAKE, TURNS
+from csgate.config import ClusterSettings
+from csgate.errors import StoreUnavailable
+from csgate.session import Ears, Reopened
+from csgate.telemetry import Telemetry
+
+# Of one search. Enough for a node's turns to be taken over within a lease or two, by several others at once.
+SEARCH: Final = 1_000
+TAKEN_AT_ONCE: Final = 64
+
+
+class Lease:
+    """``turns``: those that the session has been given and has not ended. ``lost``: ending them is of no use."""
+
+    __slots__ = ("fence", "lost", "ticket", "turns")
+
+    def __init__(self, fence: str, ticket: int) -> None:
+        self.fence = fence
+        self.ticket = ticket
+        self.turns: set[str] = set()
+        self.lost = False
+
+
+class Leases:
+    """By conversation; an entry stays until all its turns are ended, also when it was lost."""
+
+    def __init__(self, link: Link, keys: Keys, node: str, settings: ClusterSettings, telemetry: Telemetry) -> None:
+        self.held: dict[str, Lease] = {}
+        self.ears: Ears | None = None
+        self.lease_ms = int(settings.lease_seconds * 1000)
+        self._every_s = settings.renew_seconds
+        self._link = link
+        self._keys = keys
+        self._node = node
+        self._log = telemetry.log
+        # Open turns as the last search saw them: a conversation that is still there was not just begun.
+        self._seen: dict[str, int] = {}
+        self._wanted: set[str] = set()
+        self._wake = trio.Event()
+        self._delist: dict[str, int] = {}
+
+    # --- What the store notes ---------------------------------------------------------------------------------------
+
+    def opened(self, conversation: str, id: str, fence: str, ticket: int) -> None:
+        """The turn ``id`` is this node's."""
+        lease = self.held.get(conversation)
+        if lease is None:
+            lease = self.held[conversation] = Lease(fence, ticket)
+        lease.ticket = max(lease.ticket, ticket)
+        lease.turns.add(id)
+
+    def closed(self, conversation: str, id: str, left: int | None) -> None:
+        """The turn has ended; ``left`` are open in the store (None: not known)."""
+        lease = self.held.get(conversation)
+        if lease is None:
+            return
+        lease.turns.discard(id)
+        if left is not None and left > len(lease.turns) and not lease.lost:
+            self.look(conversation)
+        elif not lease.turns:
+            del self.held[conversation]
+            if left == 0:
+                self._delist[conversation] = lease.ticket
+
+    def lose(self, conversation: str) -> None:
+        """Another node has taken it over."""
+        lease = self.held.get(conversation)
+        if lease is not None and not lease.lost:
+            lease.lost = True
+            self._log.warning("lease_lost", conversation=conversation, turns=len(lease.turns))
+            if self.ears is not None:
+                self.ears.lost(conversation)
+
+    def forget(self, conversation: str) -> None:
+        """The conversation is gone, and its turns with it."""
+        self.held.pop(conversation, None)
+
+    def look(self, conversation: str) -> None:
+        """Another node accepted a message here, perhaps; if this one holds the conversation it is to answer it."""
+        if conversation in self.held:
+            self._wanted.add(conversation)
+            self._wake.set()
+
+    def fence(self, conversation: str) -> str:
+        """Of a lease that is held and not lost; empty otherwise."""
+        lease = self.held.get(conversation)
+        return "" if lease is None or lease.lost else lease.fence
+
+    # --- Tasks ------------------------------------------------------------------------------------------------------
+
+    async def renew(self) -> None:
+        """Renews what is held, for ever."""
+        while True:
+            await trio.sleep(self._every_s)
+            try:
+                await self._renew()
+            except StoreUnavailable:
+                continue  # the link tells of it; what was lost meanwhile is found out when it is back
+
+    async def _renew(self) -> None:
+        held = [(conversation, lease) for conversation, lease in self.held.items() if not lease.lost]
+        if not held:
+            return
+        answers = await self._link.ask(
+            *(
+                RENEW.call(self._keys.of(conversation, "htl"), self._node, lease.fence, self.lease_ms)
+                for conversation, lease in held
+            )
+        )
+        for (conversation, lease), open_ in zip(held, answers, strict=True):
+            if self.held.get(conversation) is not lease:
+                continue
+            if open_ < 0:
+                self.lose(conversation)
+            elif open_ > len(lease.turns):
+                self.look(conversation)
+            elif not lease.turns:
+                del self.held[conversation]
+
+    async def fetch(self) -> None:
+        """Takes up turns of messages that other nodes accepted into conversations which this one holds, for ever."""
+        while True:
+            while not self._wanted:
+                self._wake = trio.Event()
+                await self._wake.wait()
+            wanted, self._wanted = self._wanted, set()
+            for conversation in wanted:
+                lease = self.held.get(conversation)
+                if lease is None or lease.lost:
+                    continue
+                keys = self._keys.of(conversation, "htl")
+                try:
+                    answer = await self._link.one(TURNS.call(keys, self._node, lease.fence))
+                except StoreUnavailable:
+                    continue  # the next renewal counts again
+                if answer and self.held.get(conversation) is lease:
+                    self._give(conversation, lease, answer[0], answer[1], answer[2])
+                if not lease.turns and self.held.get(conversation) is lease:
+                    del self.held[conversation]
+
+    async def search(self) -> None:
+        """Looks for turns that nobody answers and takes them over, for ever."""
+        while True:
+            await trio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311  spread over the nodes
+            try:
+                await self.take_abandoned()
+            except StoreUnavailable:
+                self._seen.clear()
+
+    async def take_abandoned(self, *, at_once: bool = False) -> int:
+        """One search. ``at_once``: also what was not there at the last one.
+
+        Returns:
+            How many conversations were taken over.
+
+        Raises:
+            StoreUnavailable: Redis cannot be asked.
+        """
+        await self._delist_ended()
+        if self.ears is None:
+            return 0  # nobody yet to give them to
+        found = await self._link.one((b"ZRANGE", self._keys.open, 0, SEARCH - 1, b"WITHSCORES"))
+        now_open = {name.decode(): int(ticket) for name, ticket in _pairs(found)}
+        old = [
+            name
+            for name, ticket in now_open.items()
+            if name not in self.held and (at_once or self._seen.get(name) == ticket)
+        ]
+        self._seen = now_open
+        if not old:
+            return 0
+        free = await self._link.ask(*((b"EXISTS", *self._keys.of(name, "l")) for name in old))
+        abandoned = [name for name, held in zip(old, free, strict=True) if not held]
+        random.shuffle(abandoned)
+        taken = 0
+        for name in abandoned[:TAKEN_AT_ONCE]:
+            taken += await self._take(name, now_open[name])
+        return taken
+
+    async def _take(self, conversation: str, ticket: int) -> bool:
+        if conversation in self.held:
+            return False
+        assert self.ears is not None
+        await self.before_taking(conversation)
+        answer = await self._link.one(TAKE.call(self._keys.of(conversation, "htl"), self._node, self.lease_ms))
+        if answer[0] == b"none":
+            self._delist[conversation] = ticket
+            self.after_not_taking(conversation)
+            return False
+        if answer[0] != b"taken":
+            self.after_not_taking(conversation)
+            return False
+        lease = self.held[conversation] = Lease(answer[1].decode(), ticket)
+        self._log.info("turns_taken_over", conversation=conversation, turns=len(answer[4]) // 2)
+        self._give(conversation, lease, answer[2], answer[3], answer[4])
+        return True
+
+    async def before_taking(self, conversation: str) -> None:
+        """Replaced by the store: it joins, so that nothing is missed from then on."""
+
+    def after_not_taking(self, conversation: str) -> None:
+        """Replaced by the store."""
+
+    def _give(self, conversation: str, lease: Lease, head: bytes, state: bytes | None, turns: Sequence[bytes]) -> None:
+        header, state_event = decode_header(head), decode_state(state)
+        given: list[Reopened] = []
+        for id, value in zip(turns[::2], turns[1::2], strict=True):
+            if id.decode() not in lease.turns:
+                attempt = int(value[16:18])
+                given.append(Reopened(header, state_event, int(value[:16]), decode_turn(value[18:], attempt)))
+        if not given:
+            return
+        given.sort(key=lambda one: one.offset)
+        lease.turns |= {one.turn.id for one in given}
+        assert self.ears is not None
+        self.ears.given(given)
+
+    async def _delist_ended(self) -> None:
+        ended, self._delist = self._delist, {}
+        if ended:
+            commands: list[Command] = [
+                DELIST.call([self._keys.open], conversation, ticket) for conversation, ticket in ended.items()
+            ]
+            await self._link.ask(*commands)
+
+    async def release(self) -> None:
+        """Lets go of everything, so that others need not wait for the end of the leases.
+
+        Raises:
+            StoreUnavailable: then they wait.
+        """
+        held, self.held = self.held, {}
+        commands = [
+            RELEASE.call(self._keys.of(conversation, "l"), self._node, lease.fence)
+            for conversation, lease in held.items()
+            if not lease.lost
+        ]
+        if commands:
+            await self._link.ask(*commands)
+
+
+def _pairs(found: Sequence[Any]) -> list[tuple[bytes, float]]:
+    """Members and scores as either version of the protocol lists them."""
+    if found and isinstance(found[0], bytes):
+        found = list(zip(found[::2], found[1::2], strict=True))
+    return [(bytes(name), float(score)) for name, score in found]

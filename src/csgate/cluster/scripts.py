@@ -1,0 +1,225 @@
+"""What is done to a conversation in Redis, each in one atomic step. All keys of a script are in one hash slot.
+
+Keys of a conversation, named ``<prefix>:{<id>}:…``:
+
+=====  ======  =========================================================================================
+``h``  hash    ``head`` (whose it is, epoch), ``last`` and ``first`` offset, ``state``, ``touched``, ``fence``
+``e``  stream  the log; an entry's id is ``<offset>-0``
+``r``  hash    message id -> outcome (one letter), offset (16 digits), digest
+``o``  list    message ids in the order of their offsets
+``t``  hash    open turns: message id -> offset (16 digits), attempt (2 digits), turn
+``l``  string  the lease ``<node>:<fence>``, with a time to live
+=====  ======  =========================================================================================
+
+The first command of a change is one that Redis refuses when it has no memory left, so that nothing is done by half.
+"""
+
+from typing import Final
+
+from csgate.cluster.link import Script
+
+KEYS: Final = ("h", "e", "r", "o", "t", "l")
+
+# ARGV of every change: channel, command to publish with, node, max_events, ttl_ms. ``n`` is where its own begin.
+_COMMON: Final = """
+local h, e, r, o, t, l = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local most, ttl, n = tonumber(ARGV[4]), ARGV[5], 5
+local function add(body, touched, flag)
+  local last = redis.call('HINCRBY', h, 'last', 1)
+  redis.call('XADD', e, 'MAXLEN', '=', most, string.format('%d-0', last), 'b', body)
+  if touched ~= '' then redis.call('HSET', h, 'touched', touched) end
+  local first = tonumber(redis.call('HGET', h, 'first') or '1')
+  if last - most + 1 > first then
+    first = last - most + 1
+    redis.call('HSET', h, 'first', first)
+    while true do
+      local id = redis.call('LINDEX', o, 0)
+      if not id then break end
+      local record = redis.call('HGET', r, id)
+      if record and (string.sub(record, 1, 1) == 'o' or tonumber(string.sub(record, 2, 17)) >= first) then break end
+      redis.call('LPOP', o)
+      redis.call('HDEL', r, id)
+    end
+  end
+  redis.call(ARGV[2], ARGV[1], 'L' .. ARGV[3] .. string.format('%016d', last) .. flag .. body)
+  return last
+end
+local function keep()
+  for _, key in ipairs(KEYS) do if key ~= l then redis.call('PEXPIRE', key, ttl) end end
+end
+"""
+
+# + head, id, digest, body, touched, turn, lease_ms, may_own, fence, max_waiting
+ACCEPT: Final = Script(
+    6,
+    _COMMON
+    + """
+local head, id, digest, body, touched, turn = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local record = redis.call('HGET', r, id)
+if record then
+  if string.sub(record, 18) ~= digest then return {'mismatch'} end
+  return {'known', tonumber(string.sub(record, 2, 17))}
+end
+local asks = turn ~= ''
+local open = redis.call('HLEN', t)
+if asks and open > tonumber(ARGV[15]) then return {'full'} end
+local offset = add(body, touched, asks and 't' or '-')
+redis.call('HSETNX', h, 'head', head)
+redis.call('HSET', r, id, (asks and 'o' or 'u') .. string.format('%016d', offset) .. digest)
+redis.call('RPUSH', o, id)
+local fence = ''
+if asks then
+  redis.call('HSET', t, id, string.format('%016d', offset) .. '01' .. turn)
+  local owner = redis.call('GET', l)
+  if not owner and ARGV[13] == '1' and open == 0 then
+    fence = string.format('%d', redis.call('HINCRBY', h, 'fence', 1))
+    redis.call('SET', l, ARGV[3] .. ':' .. fence, 'PX', ARGV[12])
+  elseif owner and ARGV[14] ~= '' and owner == ARGV[3] .. ':' .. ARGV[14] then
+    fence = ARGV[14]
+  end
+end
+keep()
+return {'new', offset, fence}
+""",
+)
+
+# + head, body, touched, is_state
+APPEND: Final = Script(
+    6,
+    _COMMON
+    + """
+local offset = add(ARGV[7], ARGV[8], '-')
+redis.call('HSETNX', h, 'head', ARGV[6])
+if ARGV[9] == '1' then redis.call('HSET', h, 'state', string.format('%d', offset) .. ':' .. ARGV[7]) end
+keep()
+return offset
+""",
+)
+
+# + id, fence, body, touched, outcome. A turn that somebody else has taken over is not this node's to end.
+FINISH: Final = Script(
+    6,
+    _COMMON
+    + """
+local id, fence = ARGV[6], ARGV[7]
+local record = redis.call('HGET', r, id)
+local last = tonumber(redis.call('HGET', h, 'last') or '0')
+if not record or string.sub(record, 1, 1) ~= 'o' then return {'closed', last} end
+if redis.call('HGET', h, 'fence') ~= fence then return {'fenced', last} end
+redis.call('HSET', r, id, ARGV[10] .. string.sub(record, 2))
+local offset = add(ARGV[8], ARGV[9], '-')
+redis.call('HDEL', t, id)
+local left = redis.call('HLEN', t)
+if left == 0 and redis.call('GET', l) == ARGV[3] .. ':' .. fence then redis.call('DEL', l) end
+keep()
+return {'done', offset, left}
+""",
+)
+
+# h, e; after, limit (0: none). One state of the log.
+READ: Final = Script(
+    2,
+    """
+local known = redis.call('HMGET', KEYS[1], 'head', 'first', 'last')
+if not known[1] then return {} end
+local from = string.format('%d-0', tonumber(ARGV[1]) + 1)
+local entries
+if ARGV[2] == '0' then
+  entries = redis.call('XRANGE', KEYS[2], from, '+')
+else
+  entries = redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[2])
+end
+return {tonumber(known[2] or '1'), tonumber(known[3]), entries}
+""",
+)
+
+# h, t, l; node, lease_ms. Takes over the open turns of a conversation that nobody holds; the first may have been
+# running, so its attempt counts.
+TAKE: Final = Script(
+    3,
+    """
+if redis.call('HLEN', KEYS[2]) == 0 then return {'none'} end
+if redis.call('EXISTS', KEYS[3]) == 1 then return {'held'} end
+local turns = redis.call('HGETALL', KEYS[2])
+local first
+for at = 1, #turns, 2 do
+  if not first or string.sub(turns[at + 1], 1, 16) < string.sub(turns[first + 1], 1, 16) then first = at end
+end
+local fence = string.format('%d', redis.call('HINCRBY', KEYS[1], 'fence', 1))
+local value = turns[first + 1]
+local attempt = math.min(tonumber(string.sub(value, 17, 18)) + 1, 99)
+turns[first + 1] = string.sub(value, 1, 16) .. string.format('%02d', attempt) .. string.sub(value, 19)
+redis.call('HSET', KEYS[2], turns[first], turns[first + 1])
+redis.call('SET', KEYS[3], ARGV[1] .. ':' .. fence, 'PX', ARGV[2])
+local known = redis.call('HMGET', KEYS[1], 'head', 'state')
+return {'taken', fence, known[1], known[2], turns}
+""",
+)
+
+# h, t, l; node, fence. The open turns of a conversation that this node holds.
+TURNS: Final = Script(
+    3,
+    """
+if redis.call('GET', KEYS[3]) ~= ARGV[1] .. ':' .. ARGV[2] then return {} end
+local known = redis.call('HMGET', KEYS[1], 'head', 'state')
+return {known[1], known[2], redis.call('HGETALL', KEYS[2])}
+""",
+)
+
+# h, t, l; node, fence, lease_ms. How many turns are open; -1: the lease is somebody else's. One that ran out, and that
+# nobody took, goes on.
+RENEW: Final = Script(
+    3,
+    """
+if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[2] then return -1 end
+local open = redis.call('HLEN', KEYS[2])
+if open == 0 then return 0 end
+redis.call('SET', KEYS[3], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
+return open
+""",
+)
+
+# l; node, fence
+RELEASE: Final = Script(
+    1,
+    """
+if redis.call('GET', KEYS[1]) == ARGV[1] .. ':' .. ARGV[2] then return redis.call('DEL', KEYS[1]) end
+return 0
+""",
+)
+
+# h, e, r, o, t, l; channel, publish, node. Not where turns wait for somebody, or are another node's.
+FORGET: Final = Script(
+    6,
+    """
+if redis.call('HLEN', KEYS[5]) > 0 then
+  local owner = redis.call('GET', KEYS[6])
+  if not owner or string.sub(owner, 1, #ARGV[3]) ~= ARGV[3] then return 0 end
+end
+redis.call('DEL', unpack(KEYS))
+redis.call(ARGV[2], ARGV[1], 'G' .. ARGV[3])
+return 1
+""",
+)
+
+# index of open turns, counter; conversation. Before a turn is opened: who looks for abandoned turns finds it here.
+ENLIST: Final = Script(
+    2,
+    """
+local ticket = redis.call('INCR', KEYS[2])
+redis.call('ZADD', KEYS[1], ticket, ARGV[1])
+return ticket
+""",
+)
+
+# index of open turns; conversation, ticket. Unless somebody has enlisted it since.
+DELIST: Final = Script(
+    1,
+    """
+local ticket = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if ticket and tonumber(ticket) == tonumber(ARGV[2]) then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+return 0
+""",
+)
+
+ALL: Final = (ACCEPT, APPEND, FINISH, READ, TAKE, TURNS, RENEW, RELEASE, FORGET, ENLIST, DELIST)
