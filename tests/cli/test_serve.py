@@ -25,7 +25,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configurations that a node was run with; the node is ready at once and ends at once."""
     configs: list[Config] = []
 
-    async def run_node(config: Config, telemetry: Telemetry, *, task_status: Any) -> None:
+    async def run_node(config: Config, telemetry: Telemetry, join: Any, *, task_status: Any) -> None:
         configs.append(config)
         task_status.started(SimpleNamespace(address=(config.server.host, config.server.port or 54321)))
 
@@ -34,7 +34,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
 
 def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run_node(config: Config, telemetry: Telemetry, *, task_status: Any) -> None:
+    async def run_node(config: Config, telemetry: Telemetry, join: Any, *, task_status: Any) -> None:
         async with trio.open_nursery():
             raise error
 

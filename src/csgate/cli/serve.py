@@ -103,8 +103,14 @@ async def _serve(config: Config, telemetry: Telemetry, open_page: bool) -> None:
     # Imported here so that a wrong setting is reported before the inference libraries are loaded.
     from csgate.gateway.node import Node, run_node
 
+    join = None
+    if config.session.store == "redis":
+        from csgate.cluster import open_cluster
+
+        join = open_cluster
+
     async with trio.open_nursery() as nursery:
-        node: Node = await nursery.start(run_node, config, telemetry)
+        node: Node = await nursery.start(run_node, config, telemetry, join)
         host, port = node.address
         page = page_url(host, port, tls=config.server.tls_certificate is not None)
         print(

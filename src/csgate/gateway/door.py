@@ -22,7 +22,10 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """``allow_guest`` and ``allow_request`` take an address and return ``None`` or the seconds to wait."""
+    """``allow_guest`` and ``allow_request`` take an address and return ``None`` or the seconds to wait.
+
+    ``nodes`` describes all nodes of the cluster, if there is one.
+    """
 
     config: Config
     auth: Authenticator
@@ -33,3 +36,4 @@ class Door:
     allow_request: Callable[[str], float | None]
     now: Callable[[], float]
     completions: Completions
+    nodes: Callable[[], Sequence[dict[str, Any]]] = tuple

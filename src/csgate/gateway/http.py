@@ -29,6 +29,7 @@ from csgate.errors import (
     BadEnvelope,
     BadJson,
     CsgateError,
+    Forbidden,
     Internal,
     NotFound,
     PeerError,
@@ -94,6 +95,7 @@ def build_app(door: Door) -> Starlette:
             routes=[
                 Route("/guest", _guest_route(door), methods=["POST"]),
                 Route("/tickets", _tickets_route(door), methods=["POST"]),
+                Route("/nodes", _nodes_route(door), methods=["GET"]),
                 *door.completions.routes(),
             ],
         ),
@@ -104,8 +106,9 @@ def build_app(door: Door) -> Starlette:
 
 
 def build_operator_app(door: Door) -> Starlette:
-    """The probes and the metrics alone, for ``server.operator_host``; not rate-limited."""
-    return _app(door, _operator_routes(door), limited=False)
+    """Probes, metrics and the list of nodes, for ``server.operator_host``; not rate-limited."""
+    nodes = Route("/v1/nodes", _nodes_route(door, ask_who=False), methods=["GET"])
+    return _app(door, [*_operator_routes(door), nodes], limited=False)
 
 
 def _app(door: Door, routes: list[BaseRoute], *, limited: bool) -> Starlette:
@@ -181,6 +184,20 @@ def _tickets_route(door: Door) -> _Endpoint:
         return _json({"ticket": door.auth.issue_ticket(principal, now), "expires_at": now + seconds})
 
     return give_ticket
+
+
+def _nodes_route(door: Door, *, ask_who: bool = True) -> _Endpoint:
+    async def list_nodes(request: Request) -> Response:
+        if ask_who:
+            credentials = bearer_from(request.scope["headers"], (), {}, False)
+            if credentials is None:
+                raise Unauthorized("no Authorization: Bearer header")
+            principal = await door.auth.verify(credentials.value, now=door.now())
+            if principal.role not in ("service", "agent"):
+                raise Forbidden("the nodes are for operators")
+        return _json({"nodes": door.nodes()})
+
+    return list_nodes
 
 
 def _operator_routes(door: Door) -> list[BaseRoute]:

@@ -30,10 +30,11 @@ from csgate.gateway.expiry import ExpiryWatch
 from csgate.gateway.http import build_app, build_operator_app
 from csgate.gateway.http_stream import HttpSide, server_tls_context
 from csgate.gateway.listener import Listener
+from csgate.gateway.neighbours import Join, Neighbours, advertised, open_neighbours
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.inference import Engine, EngineInfo, open_engine
 from csgate.inference.generation.opening import Generators, open_generators
-from csgate.session import Conversations, open_conversations, open_store
+from csgate.session import Conversations, open_conversations
 from csgate.telemetry import Telemetry
 
 RECONNECT_AFTER_MS: Final = 1_000
@@ -61,9 +62,12 @@ class Node:
 
 @asynccontextmanager
 async def open_node(
-    config: Config, telemetry: Telemetry, *, now: Callable[[], float] = time.time
+    config: Config, telemetry: Telemetry, *, now: Callable[[], float] = time.time, join: Join | None = None
 ) -> AsyncIterator[Node]:
     """Opens a node and yields it when it is ready for traffic; drains it on the way out.
+
+    Args:
+        join: how to share conversations with other nodes; needed where ``session.store`` is "redis".
 
     Raises:
         ConfigError: a setting, model or dialog pack cannot be used, or an address cannot be bound. What happens once
@@ -81,16 +85,28 @@ async def open_node(
     async with (
         bind(config.server) as (public, operator),
         open_authenticator(config.auth, config.server.data_dir, telemetry=telemetry) as auth,
-        open_store(config.server.data_dir, config.session, telemetry) as store,
+        open_neighbours(config, telemetry, join) as neighbours,
         open_engine(config.inference, telemetry) as engine,
         open_generators(config.generation, config.inference, telemetry) as generators,
     ):
         writer = Writer(generators.chain, pack, config.generation, telemetry) if generators.chain else None
         dialog = Dialog(pack, engine, config.dialog, telemetry, writer)
         await dialog.prepare()
-        async with open_conversations(store, dialog.answer, config.session, telemetry) as conversations:
+        async with open_conversations(neighbours.store, dialog.answer, config.session, telemetry) as conversations:
             async with _listen(
-                config, telemetry, auth, engine, dialog, generators, conversations, trusted, tls, now, public, operator
+                config,
+                telemetry,
+                auth,
+                engine,
+                dialog,
+                generators,
+                conversations,
+                neighbours,
+                trusted,
+                tls,
+                now,
+                public,
+                operator,
             ) as node:
                 yield node
 
@@ -104,6 +120,7 @@ async def _listen(
     dialog: Dialog,
     generators: Generators,
     conversations: Conversations,
+    neighbours: Neighbours,
     trusted: Sequence[Network],
     tls: ssl.SSLContext | None,
     now: Callable[[], float],
@@ -138,7 +155,7 @@ async def _listen(
         settings=WebSocketSettings.from_limits(limits),
         budget=budget,
         engine=lambda: engine_info,
-        nodes=lambda: (),
+        nodes=neighbours.addresses,
         now=now,
     )
     completions = Completions(
@@ -166,6 +183,7 @@ async def _listen(
         allow_request=requests.allow,
         now=now,
         completions=completions,
+        nodes=neighbours.describe,
     )
     chat = ChatDoor(services)
     listener = Listener(
@@ -194,9 +212,14 @@ async def _listen(
             tls=tls is not None,
             engine=engine_info,
         )
+        await neighbours.enter(
+            advertised(config, public.address),
+            lambda: {"connections": len(services.live), "turns": conversations.open_turns},
+        )
         try:
             yield Node(public.address, operator_address, engine, conversations, auth, readiness)
             phase.draining = True
+            await neighbours.drain()
             await _drain(services, chat, completions, config.server.drain_seconds)
         finally:
             connections.cancel_scope.cancel()
@@ -249,6 +272,7 @@ def _calm_collector() -> None:
 async def run_node(
     config: Config,
     telemetry: Telemetry,
+    join: Join | None = None,
     *,
     task_status: trio.TaskStatus[Node] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -267,7 +291,7 @@ async def run_node(
                         stop.set()
 
                 nursery.start_soon(listen)
-                async with open_node(config, telemetry) as node:
+                async with open_node(config, telemetry, join=join) as node:
                     _calm_collector()
                     task_status.started(node)
                     await stop.wait()
