@@ -1,8 +1,8 @@
 """The simple mode with the clients that people have: Python's websockets, plain JavaScript in a browser."""
 
 import json
-from collections.abc import Callable
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import pytest
