@@ -21,6 +21,7 @@ from contextlib import aclosing
 from typing import Any, Final, Literal
 
 import trio
+from anyio import BrokenResourceError, ClosedResourceError
 from coredis.connection import BaseConnection
 from coredis.exceptions import RedisError
 
@@ -131,7 +132,7 @@ class Fanout:
         assert self._connection is not None
         try:
             self._connection.send_command(self._s + name, *channels)
-        except (RedisError, OSError, trio.ClosedResourceError, trio.BrokenResourceError):
+        except (RedisError, OSError, ClosedResourceError, BrokenResourceError):
             self._connection = None  # the subscriber notices as well, and begins anew
 
     # --- Hearing ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import trio
+from anyio import BrokenResourceError, ClosedResourceError
 from coredis.connection import BaseConnection
 from coredis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError
 from coredis.exceptions import ConnectionError as RedisConnectionError
@@ -126,7 +127,7 @@ class Link:
         ailments = [sentence for word, sentence in _AILMENTS.items() if word in text]
         if ailments:
             trouble: str | None = ailments[0]
-        elif isinstance(error, OSError | RedisConnectionError):
+        elif isinstance(error, OSError | RedisConnectionError | ClosedResourceError | BrokenResourceError):
             trouble = UNREACHABLE
         else:
             trouble = None
@@ -150,7 +151,7 @@ class Link:
                 connection.create_request(name, *arguments, raise_exceptions=False, timeout=self._seconds)
                 for name, *arguments in commands
             ]
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, ClosedResourceError, BrokenResourceError) as error:
             raise self.failed(error) from error
         answers: list[Any] = [await request for request in requests]
         if any(isinstance(answer, TimeoutError) for answer in answers):

@@ -104,8 +104,8 @@ FINISH: Final = Script(
 local id, fence = ARGV[6], ARGV[7]
 local record = redis.call('HGET', r, id)
 local last = tonumber(redis.call('HGET', h, 'last') or '0')
-if not record or string.sub(record, 1, 1) ~= 'o' then return {'closed', last} end
 if redis.call('HGET', h, 'fence') ~= fence then return {'fenced', last} end
+if not record or string.sub(record, 1, 1) ~= 'o' then return {'closed', last} end
 redis.call('HSET', r, id, ARGV[10] .. string.sub(record, 2))
 local offset = add(ARGV[8], ARGV[9], '-')
 redis.call('HDEL', t, id)
