@@ -84,9 +84,7 @@ async def test_a_host_that_never_answers(monkeypatch: pytest.MonkeyPatch, autoju
 
 
 @pytest.mark.parametrize("answer", [b"", b"220 mail.example ESMTP\r\n"])
-async def test_something_that_is_no_gateway(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "CONNECT_S", 0.5)
-
+async def test_something_that_is_no_gateway(answer: bytes) -> None:
     async def hang_up(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(answer)

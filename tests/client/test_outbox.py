@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from csgate.client import ChatUnreachable, Connected, Place
 from csgate.client import journal as journal_module
 from csgate.client import outbox as outbox_module

@@ -77,10 +77,10 @@ class Server:
         return code
 
 
-def start_server(data_dir: Path, **environment: str) -> Server:
+def start_server(data_dir: Path, port: int = 0, **environment: str) -> Server:
     """Starts ``csgate serve`` and returns when it listens; its log lines are parsed as they come."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "csgate", "serve", "--port", "0", "--data-dir", str(data_dir)],
+        [sys.executable, "-m", "csgate", "serve", "--port", str(port), "--data-dir", str(data_dir)],
         stderr=subprocess.PIPE,
         text=True,
         env={

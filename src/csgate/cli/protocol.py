@@ -24,7 +24,7 @@ def add_command(commands: Commands) -> None:
         "--schemas",
         type=Path,
         metavar="DIR",
-        help=f"instead, write one file an envelope there, as in docs/protocol/; other *{SUFFIX} files there are removed",
+        help=f"instead, write one file an envelope there, as in docs/protocol/; removes other *{SUFFIX} files",
     )
     parser.set_defaults(run=run)
 

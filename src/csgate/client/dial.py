@@ -6,7 +6,7 @@ and closed here.
 
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
 import trio
@@ -57,6 +57,37 @@ Dial = Callable[[ChatAddress, str, Callable[[Wire], Awaitable[None]]], Awaitable
 """Opens a WebSocket with a token, runs the function on it, and returns close code and reason. ``talk`` is one."""
 
 
+class _Watched(trio.abc.Stream):
+    """A stream that tells when the peer has hung up: trio-websocket waits for an answer to its handshake for ever."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+        self._ended = trio.Event()
+
+    async def cancel_at_end(self, opening: trio.CancelScope) -> None:
+        await self._ended.wait()
+        opening.cancel()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except BaseException:
+            self._ended.set()
+            raise
+        if not data:
+            self._ended.set()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class _TrioWire:
     __slots__ = ("_ws",)
 
@@ -88,15 +119,16 @@ async def talk(address: ChatAddress, token: str, conversation: Callable[[Wire], 
         ChatRefused: something else than a chat of csgate's answers.
     """
     parts = urlsplit(address.websocket)
-    stream = await _open_stream(address, parts.hostname or "", parts.port, secure=parts.scheme == "wss")
+    stream = _Watched(await _open_stream(address, parts.hostname or "", parts.port, secure=parts.scheme == "wss"))
     closed = (ABNORMAL, "the connection broke")
     rejected: list[ConnectionRejected] = []
     try:
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(CONNECT_S) as opening:
+                nursery.start_soon(stream.cancel_at_end, opening)
                 ws = await wrap_client_stream(
                     nursery,
-                    stream,
+                    cast("trio.SocketStream", stream),  # any stream will do
                     parts.netloc,
                     f"{parts.path}?{parts.query}" if parts.query else parts.path,
                     subprotocols=[SUBPROTOCOL],

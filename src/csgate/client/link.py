@@ -96,6 +96,7 @@ class Link:
     __slots__ = (
         "_desk",
         "_dial",
+        "_dialling",
         "_heard",
         "_last_error",
         "_leave",
@@ -103,6 +104,7 @@ class Link:
         "_queue",
         "_queued",
         "_stirred",
+        "_talking",
         "_wake",
         "address",
         "benched",
@@ -133,6 +135,8 @@ class Link:
         self._queue: deque[str | bytes] = deque()
         self._wake = trio.Event()
         self._leave = trio.Event()
+        self._dialling = trio.CancelScope()
+        self._talking = False
         self._stirred = trio.Event()
         self._heard = self._queued = 0.0
         self._last_error: str | None = None
@@ -160,6 +164,8 @@ class Link:
         """Closes in good manners; from now on nothing it says counts."""
         self._end(Ended(CloseCode.NORMAL, reason, left=True))
         self._leave.set()
+        if not self._talking:
+            self._dialling.cancel()
 
     # --- its life ----------------------------------------------------------------------------------------------------
 
@@ -169,7 +175,10 @@ class Link:
             if not await self._take_token():
                 return
             assert self.token is not None
-            code, reason = await self._dial(self.address, self.token, self._talk)
+            with self._dialling:
+                code, reason = await self._dial(self.address, self.token, self._talk)
+            if self._dialling.cancelled_caught:
+                return
             if code >= CloseCode.BAD_TOKEN and self._last_error is not None:
                 reason = self._last_error
             if code == ABNORMAL and self.welcome is None:
@@ -200,6 +209,7 @@ class Link:
         self.benched.set()
 
     async def _talk(self, wire: Wire) -> None:
+        self._talking = True
         async with trio.open_nursery() as nursery:
 
             async def until_leaving() -> None:
