@@ -34,7 +34,7 @@ SEED: Final = 20_300_000
 NEVER_FROM: Final = 0.85
 """Share of the steps after which replies that would be wrong are pushed away as well."""
 
-NEVER_WEIGHT: Final = 5.0
+NEVER_WEIGHT: Final = 2.0
 NEVER_TOKENS: Final = 24
 
 

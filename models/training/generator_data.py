@@ -183,6 +183,12 @@ class PairSampler:
         if label not in NO_WISH:
             text = surround(text, self._openings[language], chance, 0.22, _TONES[mood])
         text = roughen(text, language, chance)
+        if len(text) > 8 and chance.random() < 0.08:
+            # Something in quotes, as in "wrong code"; the seeds have few.
+            start = chance.randrange(len(text) - 4)
+            end = start + chance.randint(1, 4)
+            left, right = chance.choice(('""', "''", "“”", "()", "【】"))
+            text = f"{text[:start]}{left}{text[start:end]}{right}{text[end:]}"
         slots = best_slots(find_slots(text))
         # An unsure number is believed by some intents only: it is masked, and yet not known.
         known = {name for name, slot in slots.items() if slot.sure or chance.random() < 0.5}

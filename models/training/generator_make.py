@@ -17,8 +17,8 @@ from generator_measure import Said, blind_cases, judges, measure_said, same_as, 
 from model_card import write_card
 
 ROUNDS: Final = 5
-EVERY: Final = 5
-"""One case in so many is said, and one in so many of these by the forms that are not shipped. Prime to the six cases a
+EVERY: Final = 7
+"""One case in so many is said by the forms that are not shipped. Prime to the six cases of a
 message, so that moods and slots come evenly."""
 
 
@@ -53,7 +53,7 @@ def make_generator(cache: Path, models: Path, steps: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
         build_folder(work / "hf", place, precision, data.written)
         figures[f"{precision}_mb"] = megabytes(place)
-    cases = blind_cases(data.replies)[::EVERY]
+    cases = blind_cases(data.replies)
     said: dict[str, list[Said]] = {}
     for precision in ("int8", "fp32", "int4"):
         said[precision] = say(places[precision], cases if precision == "int8" else cases[::EVERY])

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--sticker-steps", type=int, default=13_500)
     parser.add_argument("--intent-steps", type=int, default=3_500)
     parser.add_argument("--sentiment-steps", type=int, default=3_500)
-    parser.add_argument("--generator-steps", type=int, default=2_600)
+    parser.add_argument("--generator-steps", type=int, default=3_000)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     asked.cache.mkdir(parents=True, exist_ok=True)
