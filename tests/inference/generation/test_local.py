@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from csgate.config import GenerationSettings
 from csgate.errors import BadEnvelope, ConfigError, EngineUnavailable, ModelError, Overloaded, TurnTimeout
 from csgate.inference.generation import Generator
 from csgate.inference.generation.local import LocalGenerator, import_genai, open_local_generator
+from csgate.inference.generation.local_prompt import Prompter
 from csgate.inference.generation.local_rows import Rows
 from csgate.inference.generation.request import Generated, GenerationRequest, Sampling, Utterance
 from csgate.telemetry import Telemetry
@@ -141,6 +142,31 @@ async def test_a_prompt_that_is_too_long_is_refused_and_old_turns_are_left_out(
         got = await answer(generator, GenerationRequest(utterances, GREEDY))
         assert got.prompt_tokens < 40
     assert metric(telemetry, 'csgate_generations_total{model="tiny-llama",outcome="refused"} 1.0')
+
+
+@pytest.mark.parametrize(("turns", "aside"), [(["hi"] * 9, False), (["hi"] * 41, True), (["hi " * 300], True)])
+async def test_a_prompt_that_takes_long_is_written_in_another_thread(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, turns: list[str], aside: bool
+) -> None:
+    seen: list[bool] = []
+    ids = Prompter.ids
+
+    def noting(self: Prompter, utterances: Sequence[Utterance]) -> list[int]:
+        seen.append(threading.current_thread() is not threading.main_thread())
+        return ids(self, utterances)
+
+    async with opened(prompt_tokens=1000) as generator:
+        monkeypatch.setattr(Prompter, "ids", noting)
+        said = tuple(Utterance("assistant" if at % 2 else "user", text) for at, text in enumerate(turns))
+        with trio.CancelScope() as scope:
+            await generator.generate(GenerationRequest(said, GREEDY), lambda text: scope.cancel())
+    assert seen == [aside]
+
+
+async def test_a_null_character_does_not_cut_the_prompt(opened: Open) -> None:
+    async with opened() as generator:
+        whole, with_null = await answer(generator, ask("ab")), await answer(generator, ask("a\0b"))
+    assert (with_null.prompt_tokens, with_null.text) == (whole.prompt_tokens, whole.text)
 
 
 async def test_cancelling_the_caller_frees_its_place(opened: Open, tmp_path: Path, telemetry: Telemetry) -> None:

@@ -14,6 +14,9 @@ from csgate.inference.generation.request import Utterance
 PLAIN_NAMES: Final = {"system": "System", "user": "User", "assistant": "Assistant"}
 PLAIN_STOP: Final = "\nUser:"
 
+_PLAIN_TURN: Final = re.compile(rf"[\n\r\v\f\x85\u2028\u2029](?=(?:{'|'.join(PLAIN_NAMES.values())}):)")
+"""The break before a line of an utterance that would be a turn of its own in a plain prompt."""
+
 
 class Tokenizer(Protocol):
     """The part of onnxruntime-genai's tokenizer that is used here."""
@@ -68,24 +71,45 @@ class Prompter:
     def _fit(self, utterances: Sequence[Utterance]) -> tuple[tuple[Utterance, ...], list[int]]:
         if not utterances:
             raise BadEnvelope("a prompt without utterances", public="There is no message to answer.")
-        kept = list(utterances)
-        while True:
-            ids = [int(token) for token in self._tokenizer.encode(self.render(kept))]
-            if ids[:2] == [self._beginning] * 2:
-                del ids[0]  # the template writes the token that the tokenizer puts in front as well
-            if len(ids) <= self.budget:
-                return tuple(kept), ids
-            turns = [at for at, entry in enumerate(kept[:-1]) if entry.speaker != "system"]
-            if not turns:
-                raise BadEnvelope(
-                    f"a prompt of {len(ids)} tokens, where {self.budget} fit",
-                    public="The message is too long for the model.",
-                    public_zh="消息过长，模型无法处理。",
-                )
-            del kept[turns[0]]
-            # What remains begins with a person's turn: models know no conversation that begins with an answer.
-            while turns[0] < len(kept) - 1 and kept[turns[0]].speaker == "assistant":
-                del kept[turns[0]]
+        kept, ids = self._cut(utterances, 0)
+        if len(ids) <= self.budget:
+            return kept, ids
+        turns = [at for at, entry in enumerate(utterances[:-1]) if entry.speaker != "system"]
+        # What remains begins with a person's turn: models know no conversation that begins with an answer.
+        cuts = [cut for cut in range(1, len(turns)) if utterances[turns[cut]].speaker != "assistant"]
+        cuts += [len(turns)] if turns else []
+        if cuts:
+            kept, ids = self._cut(utterances, cuts[-1])
+        if len(ids) > self.budget:
+            raise BadEnvelope(
+                f"a prompt of {len(ids)} tokens, where {self.budget} fit",
+                public="The message is too long for the model.",
+                public_zh="消息过长，模型无法处理。",
+            )
+        # One turn at a time would take a second where there are hundreds.
+        low, high = 0, len(cuts) - 1
+        while low < high:
+            middle = (low + high) // 2
+            shorter = self._cut(utterances, cuts[middle])
+            if len(shorter[1]) <= self.budget:
+                high = middle
+                kept, ids = shorter
+            else:
+                low = middle + 1
+        return kept, ids
+
+    def _cut(self, utterances: Sequence[Utterance], count: int) -> tuple[tuple[Utterance, ...], list[int]]:
+        """``utterances`` without the ``count`` oldest that are no system texts, and their ids."""
+        kept: list[Utterance] = []
+        for entry in utterances:
+            if entry.speaker != "system" and count:
+                count -= 1
+            else:
+                kept.append(entry)
+        ids = [int(token) for token in self._tokenizer.encode(self.render(kept))]
+        if ids[:2] == [self._beginning] * 2:
+            del ids[0]  # the template writes the token that the tokenizer puts in front as well
+        return tuple(kept), ids
 
     def render(self, utterances: Sequence[Utterance]) -> str:
         """The prompt's text."""
@@ -99,11 +123,14 @@ class Prompter:
             else:
                 messages.append({"role": role, "content": text})
         if self.plain:
-            lines = [f"{PLAIN_NAMES[message['role']]}: {message['content']}" for message in messages]
+            lines = [
+                f"{PLAIN_NAMES[message['role']]}: {_PLAIN_TURN.sub(' ', message['content'])}" for message in messages
+            ]
             return "\n".join([*lines, "Assistant:"])
         return self._tokenizer.apply_chat_template(json.dumps(messages, ensure_ascii=False))
 
     def _clean(self, text: str) -> str:
+        text = text.replace("\0", "")  # to the library a prompt ends there
         if self._markers is None:
             return text
         while True:  # taking one out may put the next one together
