@@ -144,7 +144,9 @@ async def test_a_prompt_that_is_too_long_is_refused_and_old_turns_are_left_out(
     assert metric(telemetry, 'csgate_generations_total{model="tiny-llama",outcome="refused"} 1.0')
 
 
-@pytest.mark.parametrize(("turns", "aside"), [(["hi"] * 9, False), (["hi"] * 41, True), (["hi " * 300], True)])
+@pytest.mark.parametrize(
+    ("turns", "aside"), [(["hi"] * 9, False), (["hi"] * 41, True), (["hi " * 300, "yes", "and?"], True)]
+)
 async def test_a_prompt_that_takes_long_is_written_in_another_thread(
     opened: Open, monkeypatch: pytest.MonkeyPatch, turns: list[str], aside: bool
 ) -> None:
