@@ -32,6 +32,7 @@ class Letters:
         self.added: list[Sequence[int]] = []
         self.removed: list[int] = []
         self.broken: Exception | None = None
+        self.stuck: Exception | None = None
         self.closed = False
         self._permits = threading.Semaphore(0)
 
@@ -49,6 +50,8 @@ class Letters:
 
     def remove(self, key: int) -> None:
         self.removed.append(key)
+        if self.stuck is not None:
+            raise self.stuck
         del self.known[key]
 
     def step(self) -> list[Step]:
@@ -260,6 +263,28 @@ async def test_an_engine_that_throws_is_made_anew(bench: Bench) -> None:
     bench.letters.allow(10)
     await ended(waiting)
     assert ("".join(waiting.text), waiting.error) == ("ab", None)
+
+
+async def test_an_engine_that_does_not_let_go_of_an_answer_is_made_anew(bench: Bench) -> None:
+    gone, stays = bench.answer(50), bench.answer(50)
+    bench.letters.allow()
+    await bench.until(lambda: bool(gone.text and stays.text))
+    bench.letters.stuck = RuntimeError("no such turn")
+    bench.thread.abandon(gone)
+    bench.letters.allow()
+    assert isinstance((await ended(stays)).error, EngineUnavailable)
+    after = bench.answer(1)
+    await bench.until(lambda: len(bench.made) == 2)
+    bench.letters.allow(5)
+    assert (await ended(after)).finish == "stop"
+
+
+async def test_what_ended_before_the_engine_broke_has_ended_well(bench: Bench) -> None:
+    first, second = bench.answer(50, stops=("b",)), bench.answer(50)
+    bench.letters.stuck = RuntimeError("no such turn")
+    bench.letters.allow(2)
+    assert ((await ended(first)).finish, "".join(first.text), first.error) == ("stop", "a", None)
+    assert isinstance((await ended(second)).error, EngineUnavailable)
 
 
 async def test_an_engine_that_cannot_be_made_anew_refuses_until_it_can(telemetry: Telemetry) -> None:

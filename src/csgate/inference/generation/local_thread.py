@@ -177,9 +177,8 @@ class EngineThread:
         self._run_soon(self._ready.set)
         if self._refusal is not None:
             return
-        while self._wait():
-            self._admit()
-            self._step()
+        while self._goes_on():
+            pass
         updates = self._fail_running("is closing")
         with self._condition:
             waiting = self._schedule.drain()
@@ -187,6 +186,20 @@ class EngineThread:
         updates += [Update(answer, error=EngineUnavailable(f"{self.name} is closing")) for answer in waiting]
         self._post(updates)
         self._let_go()
+
+    def _goes_on(self) -> bool:
+        """One round; False when it is time to end. If the stepper throws, its answers are told and a new one made."""
+        try:
+            if not self._wait():
+                return False
+            self._admit()
+            self._step()
+        except Exception as error:
+            self._log.error("generation.step_failed", model=self.name, running=len(self._running), exc_info=error)
+            self._post(self._fail_running("failed"))
+            self._let_go()
+            self._rebuild()
+        return True
 
     def _wait(self) -> bool:
         """Waits until there is something to do, and forgets what was abandoned; False when it is time to end."""
@@ -203,9 +216,9 @@ class EngineThread:
         return not closing
 
     def _forget(self, key: int) -> None:
-        del self._running[key]
         assert self._stepper is not None  # while answers run there is one
         self._stepper.remove(key)
+        del self._running[key]
 
     def _admit(self) -> None:
         """Gives waiting answers to the stepper, as many as it takes."""
@@ -237,26 +250,20 @@ class EngineThread:
         if not self._running:
             return
         assert self._stepper is not None  # while answers run there is one
+        updates: list[Update] = []
         try:
-            steps = self._stepper.step()
-        except Exception as error:
-            self._log.error("generation.step_failed", model=self.name, running=len(self._running), exc_info=error)
-            self._post(self._fail_running("failed"))
-            self._let_go()
-            self._rebuild()
-            return
-        updates = []
-        for step in steps:
-            answer = self._running.get(step.key)
-            if answer is None:  # ended by a stop string within these steps
-                continue
-            update = self._update(answer, step.token, step.end)
-            updates.append(update)
-            if step.end is not None:
-                del self._running[step.key]
-            elif update.finish is not None or update.error is not None:
-                self._forget(step.key)
-        self._post(updates)
+            for step in self._stepper.step():
+                answer = self._running.get(step.key)
+                if answer is None:  # ended by a stop string within these steps
+                    continue
+                update = self._update(answer, step.token, step.end)
+                updates.append(update)
+                if step.end is not None:
+                    del self._running[step.key]
+                elif update.finish is not None or update.error is not None:
+                    self._forget(step.key)
+        finally:
+            self._post(updates)
 
     def _update(self, answer: Answer, token: int | None, end: str | None) -> Update:
         """What a step means for ``answer``; a token that cannot be decoded is its failure alone."""
