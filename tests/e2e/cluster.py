@@ -1,5 +1,6 @@
 """Three real nodes on one real Redis, and a language model that takes its time."""
 
+import io
 import json
 import threading
 import time
@@ -9,6 +10,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import msgspec
+import trio
+from pydantic import SecretStr
+
+from csgate.cluster import open_cluster
+from csgate.config import Config, RedisSettings, SessionSettings
+from csgate.telemetry import Telemetry, open_logger
 
 from ..redis_server import RedisServer
 from .conftest import Server, start_server
@@ -106,3 +115,21 @@ class Babbler:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def read_redis_logs(redis: RedisServer, conversations: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """All events of these conversations, from Redis itself; asserted: no turn is open in them."""
+    config = Config(session=SessionSettings(store="redis"), redis=RedisSettings(url=SecretStr(redis.url)))
+
+    async def read() -> dict[str, list[dict[str, Any]]]:
+        logs = {}
+        async with open_cluster(config, Telemetry(log=open_logger(stream=io.StringIO()))) as cluster:
+            for conversation in conversations:
+                page = await cluster.store.read(conversation)
+                logs[conversation] = [] if page is None else msgspec.to_builtins(page.events)
+        return logs
+
+    logs = trio.run(read)
+    for conversation in conversations:
+        assert redis.ask("HLEN", f"csgate:{{{conversation}}}:t") == ":0"
+    return logs
