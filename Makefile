@@ -83,6 +83,8 @@ bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-st
 soak: $(VENV)/.installed-dev ## kill -9 the node 50 times inside a load of 100 conversations; is anything lost or answered twice?
 	@echo "make: soak; the report goes to benchmarks/results/soak.json"
 	@$(BIN)/python benchmarks/soak_restart.py $(ARGS)
+	@echo "make: soak; three nodes, Redis and HAProxy; the report goes to benchmarks/results/soak_cluster.json"
+	@$(BIN)/python benchmarks/soak_cluster.py
 
 $(TRAINING)/.installed: models/training/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }

@@ -25,9 +25,10 @@ from .conftest import Server, start_server
 QUICK_LEASE = {"CSGATE_CLUSTER__LEASE_SECONDS": "1.0", "CSGATE_CLUSTER__RENEW_SECONDS": "0.25"}
 
 
-def start_node(folder: Path, redis: RedisServer, name: str, **environment: str) -> Server:
+def start_node(folder: Path, redis: RedisServer, name: str, *, port: int = 0, **environment: str) -> Server:
     return start_server(
         folder / name,
+        port=port,
         **{
             "CSGATE_SESSION__STORE": "redis",
             "CSGATE_REDIS__URL": redis.url,
