@@ -24,9 +24,6 @@ from ..redis_server import RedisServer
 from ..session.conftest import Recorder
 from .conftest import LEASE_S, Node, Town
 
-# coredis leaves the queues of a connection that could not be made to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <function MemoryObject")
-
 
 def finals(events: Any) -> list[Any]:
     return [event for event in events if isinstance(event, ReplyEvent | ErrorEvent)]

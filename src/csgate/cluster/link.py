@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import trio
 from anyio import BrokenResourceError, ClosedResourceError
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from coredis.connection import BaseConnection
 from coredis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError
 from coredis.exceptions import ConnectionError as RedisConnectionError
@@ -179,6 +180,11 @@ async def _run(connection: BaseConnection, *, task_status: trio.TaskStatus[None]
         # Before it was there, whoever wanted it is told; later, those whose commands are under way know already.
         if not started.told:
             raise
+    finally:
+        # coredis does so only where the connection came to be; otherwise the garbage collector would complain.
+        for part in vars(connection).values():
+            if isinstance(part, MemoryObjectSendStream | MemoryObjectReceiveStream):
+                part.close()
 
 
 class _Started:
