@@ -8,8 +8,9 @@ import pytest
 import trio
 from tests.gateway.completions_site import NAME, NOW, ScriptedGenerator, open_site, read_events, said_in
 
-from csgate.events import MessageEvent, ReplyEvent
+from csgate.events import Draft, MessageEvent, ReplyEvent
 from csgate.gateway.completions import THREAD_PARSE_BYTES, Room
+from csgate.gateway.completions_answer import unsaid
 
 PICTURE = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
 
@@ -184,6 +185,20 @@ async def test_csgate_streams_in_one_piece_or_in_several() -> None:
     assert said_in(longer) == "ab, and more"
     assert said_in(other) == "ab\n\nOther words."
     assert said_in(escaped) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("shown", "final", "rest"),
+    [
+        ("By mail. ", "By mail.\n\n*Source: Returns*", "\n\n*Source: Returns*"),
+        ("\n By mail.", "By mail.\n\n*Source: Returns*", "\n\n*Source: Returns*"),
+        (" By mail.\n", "By mail.", ""),
+        ("By mail. And then", "By mail.", ""),
+        (" ", "By mail.", "By mail."),
+    ],
+)
+def test_what_follows_a_model_s_words(shown: str, final: str, rest: str) -> None:
+    assert unsaid(shown, Draft(final, source="generated")) == rest
 
 
 async def test_a_turn_has_one_picture() -> None:

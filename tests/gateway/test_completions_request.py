@@ -214,3 +214,11 @@ def test_the_smaller_of_two_limits_holds() -> None:
 def test_refusals_are_csgates() -> None:
     assert issubclass(BadRequest, CsgateError)
     assert BadRequest.http_status == 400
+
+
+@pytest.mark.parametrize("name", ["tool_calls", "function_call", "audio"])
+@pytest.mark.parametrize("value", [b'"\xff"', b"1e999", b'["\xc3("]'])
+def test_what_is_wrong_in_a_field_that_is_not_read_is_the_request_s_fault(name: str, value: bytes) -> None:
+    message = b'{"role": "user", "content": "hi", "%b": %b}' % (name.encode(), value)
+    with pytest.raises((BadJson, BadRequest)):
+        parse(b'{"model": "csgate", "messages": [%b]}' % message)

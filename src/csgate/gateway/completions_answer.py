@@ -145,9 +145,12 @@ def unsaid(shown: str, draft: Draft) -> str:
     """
     if not shown:
         return draft.text
-    if draft.text.startswith(shown):
-        return draft.text[len(shown) :]
-    if draft.source == "generated" or shown.startswith(draft.text) or shown.strip() == draft.text.strip():
+    # Space around a model's words is not in the final text; something may follow there, such as the source.
+    said = shown.strip()
+    if draft.text.startswith(said):
+        rest = draft.text[len(said) :]
+        return rest if rest.strip() else ""
+    if draft.source == "generated" or shown.startswith(draft.text):
         return ""
     return f"\n\n{draft.text}"
 

@@ -168,11 +168,11 @@ def parse_chat_request(body: bytes, *, max_depth: int, max_text_chars: int) -> A
         for name in fields.keys() - _KNOWN - _IGNORED:
             _refuse_unless_harmless(name, fields[name], name)
         request = _REQUEST.decode(body)
+        utterances = tuple(_utterance(message, index, max_text_chars) for index, message in enumerate(request.messages))
     except msgspec.ValidationError as error:
         raise _wrong(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadJson(str(error), public="The request is not valid JSON.", public_zh="请求不是有效的 JSON。") from None
-    utterances = tuple(_utterance(message, index, max_text_chars) for index, message in enumerate(request.messages))
     if sum(len(one.text) for one in utterances) > TEXTS_A_REQUEST * max_text_chars:
         raise _too_long("All messages together", TEXTS_A_REQUEST * max_text_chars)
     if utterances[-1].speaker != "user":
