@@ -9,7 +9,15 @@ import trio.testing
 from tests.inference.generation_remote.conftest import Log, OpenRemote, ask, asked
 from tests.inference.generation_remote.faulty_server import Behaviour, answers, drops, faulty_server, stalls, status
 
-from csgate.errors import BadEnvelope, CsgateError, EngineUnavailable, Overloaded, TurnTimeout
+from csgate.errors import (
+    BadBase64,
+    BadEnvelope,
+    CsgateError,
+    EngineUnavailable,
+    Overloaded,
+    TurnTimeout,
+    UnsupportedImage,
+)
 from csgate.inference.generation import Generated, GenerationRequest, Generator, GeneratorInfo, Utterance
 from csgate.inference.generation.fallback import FallbackGenerator
 from csgate.telemetry import Telemetry, open_logger
@@ -85,9 +93,12 @@ async def test_after_the_first_word_the_error_stands(autojump_clock: trio.testin
     assert not second.requests
 
 
-async def test_a_request_that_is_at_fault_is_not_asked_twice(autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("error", [BadEnvelope("x"), BadBase64("x"), UnsupportedImage("x")])
+async def test_a_request_that_is_at_fault_is_not_asked_twice(
+    error: CsgateError, autojump_clock: trio.testing.MockClock
+) -> None:
     second = Scripted("second", "B")
-    assert isinstance((await ask(both(Scripted("first", error=BadEnvelope("x")), second))).error, BadEnvelope)
+    assert (await ask(both(Scripted("first", error=error), second))).error is error
     assert not second.requests
 
 

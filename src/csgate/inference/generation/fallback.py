@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from csgate.errors import BadEnvelope, CsgateError
+from csgate.errors import CsgateError, PeerError
 from csgate.inference.generation.request import Generated, GenerationRequest, Generator, GeneratorInfo
 from csgate.telemetry import Telemetry
 
@@ -55,7 +55,7 @@ class FallbackGenerator:
 
         try:
             return await self._first.generate(request, give)
-        except BadEnvelope:
+        except PeerError:
             raise
         except CsgateError as error:
             if given or trio.current_time() >= request.deadline:
