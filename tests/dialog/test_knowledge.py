@@ -203,6 +203,8 @@ def test_the_shops_pages() -> None:
         ([("out_of_scope", 0.9)], {}, True),
         ([("out_of_scope", 0.9)], {"text": "blah blah"}, False),
         ([("check_refund_policy", 1.0)], {}, False),
+        # Not by a button, but by a classifier whose number was rounded.
+        ([("check_refund_policy", 1.0), ("get_refund", 0.0)], {}, True),
         ([("check_refund_policy", 0.9)], {"wants_person": True}, False),
         ([("check_refund_policy", 0.9)], {"wordless": True}, False),
         ([], {}, False),

@@ -74,7 +74,7 @@ def consults(understanding: Understanding, pack: Pack) -> bool:
     u = understanding
     if u.wordless or u.wants_person or not u.ranking:
         return False
-    if u.ranking[0].confidence >= 1:
+    if len(u.ranking) == 1 and u.ranking[0].confidence >= 1:
         # A button was pressed, so to say, and its reply was written for it.
         return False
     clear = _clear(u, pack)
