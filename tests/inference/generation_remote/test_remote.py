@@ -210,6 +210,15 @@ async def test_token_counts_that_are_lies(remote: OpenRemote, skipping_clock: tr
             assert (answer.prompt_tokens, answer.completion_tokens) == (0, 0)
 
 
+async def test_token_counts_beside_no_choices(remote: OpenRemote, skipping_clock: trio.testing.MockClock) -> None:
+    end = {"choices": [{"delta": {"content": "Yes"}, "finish_reason": "stop"}]}
+    counts = {"usage": {"prompt_tokens": 7, "completion_tokens": 2}}
+    async with faulty_server(events(end, counts, "[DONE]")) as server, remote(server.url) as generator:
+        answer = (await ask(generator)).generated
+    assert answer is not None
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("Yes", 7, 2)
+
+
 # --- Trying again ---------------------------------------------------------------------------------------------------
 
 

@@ -125,6 +125,8 @@ class AnswerReader:
             self.prompt_tokens = _count(chunk.usage, "prompt_tokens")
             self.completion_tokens = _count(chunk.usage, "completion_tokens")
         if chunk.choices is None:
+            if self.finish is not None:
+                return ""  # some servers tell the token counts so
             raise Fault("a chunk without choices")
         return "".join(self._choose(choice) for choice in chunk.choices if choice.index == 0)
 
