@@ -34,6 +34,10 @@ def test_top_k_takes_so_many() -> None:
     assert set(draw(Sampling(temperature=1, top_p=1, seed=1), 500, top_k=0)) == {0, 1, 2, 3}
 
 
+def test_next_to_no_temperature_takes_the_likeliest() -> None:
+    assert draw(Sampling(temperature=5e-324, top_p=1, seed=1), 20) == {0: 20}
+
+
 def test_a_low_temperature_sharpens() -> None:
     assert draw(Sampling(temperature=0.2, top_p=1, seed=1), 1000)[0] > 900
 

@@ -75,7 +75,8 @@ def _draw(logits: NDArray[np.float32], peak: NDArray[np.float32], choosers: Sequ
     candidates = candidates[rows, order]
     temperature = np.array([chooser.temperature or 1.0 for chooser in choosers], np.float64)[:, None]
     values = values[rows, order].astype(np.float64)
-    with np.errstate(invalid="ignore"):  # a row without numbers is told apart by its peak
+    # A row without numbers is told apart by its peak; a temperature of next to nothing leaves the peak alone.
+    with np.errstate(invalid="ignore", over="ignore"):
         weights = np.exp((values - peak[:, None]) / temperature)
         weights /= weights.sum(axis=1, keepdims=True)
         before = np.cumsum(weights, axis=1) - weights
