@@ -344,6 +344,13 @@ def test_an_id_is_fetched_from_the_hub(
     hub(monkeypatch, fail)
     assert add("Owner/Other", "--models-dir", str(tmp_path / "mine"), *labels) != 0
     assert "Cannot fetch Owner/Other from the hub: no such repository." in capsys.readouterr().err
+
+    def be_late(name: str, **_: Any) -> None:
+        raise TimeoutError
+
+    hub(monkeypatch, be_late)
+    assert add("Owner/Other", "--models-dir", str(tmp_path / "mine"), *labels) != 0
+    assert "Cannot fetch Owner/Other from the hub: TimeoutError." in capsys.readouterr().err
     hub(monkeypatch, None)
     assert add("Owner/Other", "--models-dir", str(tmp_path / "mine"), *labels) != 0
     assert "csgate[hub]" in capsys.readouterr().err

@@ -113,8 +113,13 @@ def _folder(source: str) -> Iterator[Path]:
         try:
             snapshot_download(source, local_dir=place, allow_patterns=list(HUB_FILES))
         except Exception as error:  # the hub's client raises errors of several libraries
-            raise ConfigError(f"Cannot fetch {source} from the hub: {str(error).splitlines()[0]}.") from error
+            raise ConfigError(f"Cannot fetch {source} from the hub: {_words(error)}.") from error
         yield Path(place)
+
+
+def _words(error: Exception) -> str:
+    """The first line of what ``error`` says; its kind where it says nothing, as timeouts do."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _report(root: Path, name: str, alone: bool) -> None:
