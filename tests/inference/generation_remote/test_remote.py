@@ -160,7 +160,7 @@ async def test_an_answer_is_no_longer_than_the_settings_say(
 
 
 @pytest.mark.parametrize("size", [20, 200_000])
-async def test_pictures(size: int, remote: OpenRemote, skipping_clock: trio.testing.MockClock) -> None:
+async def test_pictures(size: int, remote: OpenRemote) -> None:  # by the real clock: a thread prepares large ones
     jpeg = b"\xff\xd8\xff\xe0" + b"\1" * size
     prefixed = b"data:text/html;base64," + base64.b64encode(jpeg)
     utterance = Utterance("user", "This?", (Picture(PNG, "binary"), Picture(memoryview(prefixed), "base64")))
