@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -37,8 +38,23 @@ def test_a_folder_for_cuda(folder: Path) -> None:
     assert read.ends == {1, 2}
 
 
-def test_a_tokenizer_of_another_kind_has_no_known_markers(folder: Path) -> None:
+def test_a_tokenizer_of_another_kind_names_its_markers_beside_it(folder: Path) -> None:
     (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    decoder = {
+        "0": {"content": "<|im_end|>", "special": True},
+        "1": {"content": "<think>", "special": False},
+        "2": {"content": " ", "special": True},
+    }
+    card = {"added_tokens_decoder": decoder, "bos_token": {"content": "<s>"}, "eos_token": "</s>", "unk_token": "?"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(card))
+    assert read_folder(folder).markers == ("<|im_end|>", "</s>", "<s>")
+
+
+def test_a_tokenizer_without_a_word_on_its_markers(folder: Path) -> None:
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    (folder / "tokenizer_config.json").write_text('{"added_tokens_decoder": [], "eos_token": null}')
+    assert read_folder(folder).markers == ()
+    (folder / "tokenizer_config.json").unlink()
     assert read_folder(folder).markers == ()
 
 

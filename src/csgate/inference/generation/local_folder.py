@@ -71,9 +71,7 @@ def read_folder(path: Path) -> LocalFolder:
             f"{path / 'genai_config.json'} needs numbers for context_length, vocab_size and eos_token_id; {HINT}."
         ) from error
     name, style, licence = _read_card(path)
-    return LocalFolder(
-        path, name, style, licence, genai, decoder, context, vocabulary, ends, _markers(path / "tokenizer.json")
-    )
+    return LocalFolder(path, name, style, licence, genai, decoder, context, vocabulary, ends, _markers(path))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -110,9 +108,19 @@ def _read_card(path: Path) -> tuple[str, PromptStyle, str]:
 
 
 def _markers(path: Path) -> tuple[str, ...]:
-    """The special tokens of a tokenizer.json, longest first; none where there is no such file."""
-    if not path.is_file():
-        return ()
-    added = _read_json(path).get("added_tokens") or []
-    texts = {entry["content"] for entry in added if entry.get("special") and entry.get("content", "").strip()}
-    return tuple(sorted(texts, key=lambda text: (-len(text), text)))
+    """The special tokens of the folder's tokenizer, longest first, by tokenizer.json and tokenizer_config.json.
+
+    A tokenizer of another kind (vocab.json, tokenizer.model) names them in the second file alone.
+    """
+    trees = [_read_json(path / name) for name in ("tokenizer.json", "tokenizer_config.json") if (path / name).is_file()]
+    entries: list[Any] = []
+    for tree in trees:
+        added, decoded = tree.get("added_tokens"), tree.get("added_tokens_decoder")
+        entries += added if isinstance(added, list) else []
+        entries += decoded.values() if isinstance(decoded, dict) else []
+    texts = {entry["content"] for entry in entries if isinstance(entry, dict) and entry.get("special")}
+    for name in ("bos_token", "eos_token"):
+        for value in [tree.get(name) for tree in trees]:
+            texts.add(value.get("content") if isinstance(value, dict) else value)
+    shown = [text for text in texts if isinstance(text, str) and text.strip()]
+    return tuple(sorted(shown, key=lambda text: (-len(text), text)))
