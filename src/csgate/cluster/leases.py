@@ -198,12 +198,14 @@ class Leases:
             return False
         assert self.ears is not None
         await self.before_taking(conversation)
-        answer = await self._link.one(TAKE.call(self._keys.of(conversation, "htl"), self._node, self.lease_ms))
-        if answer[0] == b"none":
-            self._delist[conversation] = ticket
+        try:
+            answer = await self._link.one(TAKE.call(self._keys.of(conversation, "htl"), self._node, self.lease_ms))
+        except StoreUnavailable:
             self.after_not_taking(conversation)
-            return False
+            raise
         if answer[0] != b"taken":
+            if answer[0] == b"none":
+                self._delist[conversation] = ticket
             self.after_not_taking(conversation)
             return False
         lease = self.held[conversation] = Lease(answer[1].decode(), ticket)
