@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from tests.dialog.test_answer import SHOP, STICKER, FakeEngine, turn
+from tests.dialog.test_prompt import replied, said
 from trio.testing import MockClock
 
 from csgate.config import DialogSettings, GenerationSettings
@@ -247,3 +248,23 @@ async def test_what_the_pages_say_is_given_to_a_chat_model_and_named(
         assert "The shop's page “" in scene.generator.requests[0].utterances[0].text
     else:
         assert scene.generator.requests == []
+
+
+TALK = ["first one two", "First reply", "second one", "Second reply here"]
+
+
+@pytest.mark.parametrize(("room", "kept"), [(10, TALK), (9, TALK[2:]), (5, TALK[2:]), (4, []), (-9, [])])
+async def test_the_oldest_turns_are_left_out_of_a_prompt_for_a_remote_model(
+    room: int, kept: list[str], autojump_clock: MockClock
+) -> None:
+    history = [said(1, TALK[0]), replied(2, TALK[1]), said(3, TALK[2]), replied(4, TALK[3])]
+    whole = Scene(Scripted(["Yes."]))
+    await whole.answer(history=history)
+    (request,) = whole.generator.requests
+    ends = request.utterances[0], request.utterances[-1]
+    budget = sum(len(one.text.split()) for one in ends) + room
+    remote = Scene(Scripted(["Yes."], info=GeneratorInfo("far", "remote", "chat", "x", budget)))
+    await remote.answer(history=history)
+    (shorter,) = remote.generator.requests
+    assert [one.text for one in shorter.utterances[1:-1]] == kept
+    assert (shorter.utterances[0], shorter.utterances[-1]) == ends

@@ -15,7 +15,7 @@ from csgate.dialog.prompt import Filler, Topic, build_prompt, presentable, visib
 from csgate.dialog.understand import Understanding
 from csgate.errors import CsgateError
 from csgate.events import Draft
-from csgate.inference.generation import Generated, GenerationRequest, Generator, GeneratorInfo, Sampling
+from csgate.inference.generation import Generated, GenerationRequest, Generator, GeneratorInfo, Sampling, Utterance
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry
 
@@ -79,16 +79,18 @@ class Writer:
         """The text, and the seconds to its first token; ``None`` where it failed. ``shown`` is what was sent on."""
         info = generator.info
         filler = Filler(topic.slots)
+        prompt = build_prompt(
+            topic,
+            understanding,
+            self._pack,
+            turn.history,
+            info,
+            history_turns=self._settings.history_turns,
+            picture=turn.picture,
+        )
         request = GenerationRequest(
-            utterances=build_prompt(
-                topic,
-                understanding,
-                self._pack,
-                turn.history,
-                info,
-                history_turns=self._settings.history_turns,
-                picture=turn.picture,
-            ),
+            # A local model leaves turns out by its exact count.
+            utterances=_within_budget(prompt, generator) if info.kind == "remote" else prompt,
             sampling=self._sampling,
             principal=(turn.principal.tenant, turn.principal.subject),
             priority=turn.principal.tier,
@@ -119,6 +121,22 @@ def topic_of(decision: Decision, draft: Draft, info: GeneratorInfo) -> Topic | N
             return Topic(intent, {}, "", passage.text, passage.source)
         case _:
             return None
+
+
+def _within_budget(prompt: tuple[Utterance, ...], generator: Generator) -> tuple[Utterance, ...]:
+    """``prompt`` without its oldest turns, where it is too long by the generator's count; first and last stay."""
+    first, *turns, last = prompt
+    left = generator.info.prompt_tokens - sum(generator.count_tokens(one.text) for one in (first, last))
+    kept: list[Utterance] = []
+    for entry in reversed(turns):
+        left -= generator.count_tokens(entry.text)
+        if left < 0:
+            break
+        kept.append(entry)
+    # Models know no conversation that begins with an answer.
+    if kept and kept[-1].speaker == "assistant":
+        kept.pop()
+    return (first, *reversed(kept), last)
 
 
 def _taker(info: GeneratorInfo, filler: Filler, shown: list[str], turn: Turn) -> Callable[[str], None]:
