@@ -65,8 +65,6 @@ async def test_what_it_is(opened: Open) -> None:
         assert (info.name, info.kind, info.style, info.pictures) == ("tiny-llama", "local", "chat", False)
         assert (info.provider, info.prompt_tokens) == ("CPUExecutionProvider", 128)
         assert generator.count_tokens("refund") >= 1
-        turns = (Utterance("user", "x" * 300), Utterance("assistant", "y"), Utterance("user", "z"))
-        assert generator.fit(turns) == turns[-1:]
 
 
 async def test_an_answer_with_its_figures(opened: Open, telemetry: Telemetry) -> None:

@@ -18,7 +18,7 @@ from csgate.errors import (
     TurnTimeout,
     UnsupportedImage,
 )
-from csgate.inference.generation import Generated, GenerationRequest, Generator, GeneratorInfo, Utterance
+from csgate.inference.generation import Generated, GenerationRequest, Generator, GeneratorInfo
 from csgate.inference.generation.fallback import FallbackGenerator
 from csgate.telemetry import Telemetry, open_logger
 
@@ -119,15 +119,6 @@ async def test_no_time_is_left(autojump_clock: trio.testing.MockClock) -> None:
     outcome = await ask(slow, asked(deadline=trio.current_time() + 5))
     assert isinstance(outcome.error, TurnTimeout)
     assert outcome.took == pytest.approx(5)
-
-
-async def test_the_second_may_need_another_prompt(autojump_clock: trio.testing.MockClock) -> None:
-    def adapt(request: GenerationRequest) -> GenerationRequest:
-        return GenerationRequest((Utterance("user", "intent=greeting"),), deadline=request.deadline)
-
-    second = Scripted("second", "B")
-    assert (await ask(both(Scripted("first", error=Overloaded()), second, adapt=adapt))).text == "B"
-    assert second.requests[0].utterances[0].text == "intent=greeting"
 
 
 @pytest.mark.parametrize("fault", [status(500), status(401), status(429), drops(head=False), stalls()])

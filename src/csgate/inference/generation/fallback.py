@@ -13,21 +13,12 @@ class FallbackGenerator:
     """Asks ``first``; if it fails before any text was given, ``second``, within what is left until the deadline.
 
     Once there was text the error stands: a customer must not read the beginning of one answer and the end of another.
-    ``adapt`` makes of a request for the first one for the second, where their styles or budgets differ.
     """
 
-    def __init__(
-        self,
-        first: Generator,
-        second: Generator,
-        telemetry: Telemetry | None = None,
-        *,
-        adapt: Callable[[GenerationRequest], GenerationRequest] | None = None,
-    ) -> None:
+    def __init__(self, first: Generator, second: Generator, telemetry: Telemetry | None = None) -> None:
         self._first = first
         self._second = second
         self._log = telemetry.log if telemetry is not None else None
-        self._adapt = adapt
 
     @property
     def info(self) -> GeneratorInfo:
@@ -64,7 +55,7 @@ class FallbackGenerator:
                 first, second = self._first.info.name, self._second.info.name
                 self._log.info("generation.fallback", model=first, fallback=second, code=error.code)
         lost_s = trio.current_time() - began
-        answer = await self._second.generate(self._adapt(request) if self._adapt is not None else request, on_text)
+        answer = await self._second.generate(request, on_text)
         return _counted_from(answer, lost_s)
 
 

@@ -21,7 +21,7 @@ from csgate.inference.generation.local_rows import RowGraph, Rows
 from csgate.inference.generation.local_step import Stepper
 from csgate.inference.generation.local_text import TextStream
 from csgate.inference.generation.local_thread import JOIN_TIMEOUT_S, Answer, EngineThread
-from csgate.inference.generation.request import Generated, GenerationRequest, GeneratorInfo, Utterance
+from csgate.inference.generation.request import Generated, GenerationRequest, GeneratorInfo
 from csgate.inference.runner import import_runtime
 from csgate.telemetry import Telemetry
 
@@ -66,16 +66,6 @@ class LocalGenerator:
     def count_tokens(self, text: str) -> int:
         """How many tokens ``text`` is."""
         return self._prompter.count(text)
-
-    def fit(self, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
-        """The utterances that fit into the prompt: without the oldest turns, but with system texts and the last turn.
-
-        ``generate`` does this as well; a caller that wants to know what is left out asks here.
-
-        Raises:
-            BadEnvelope: system texts and the last turn are too long by themselves.
-        """
-        return self._prompter.fit(utterances)
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None]) -> Generated:
         """Writes an answer; see ``Generator.generate``.
