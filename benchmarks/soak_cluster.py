@@ -82,6 +82,7 @@ def main() -> int:
             size = sum(file.stat().st_size for file in (folder / "redis").rglob("*.aof"))
         redis.kill()
     counts = check(talkers, logs)
+    codes_of_errors = Counter(event["code"] for log in logs.values() for event in log if event["type"] == "error")
     wrong = [sentence for talker in talkers for sentence in talker.wrong]
     result = {
         "minutes": arguments.minutes,
@@ -94,6 +95,7 @@ def main() -> int:
         "sleep_seconds": arguments.pause,
         "redis_killed": faults["redis"],
         **counts,
+        "errors_by_code": dict(codes_of_errors),
         "conversations_taken_over": lines["turns_taken_over"],
         "leases_lost": lines["lease_lost"],
         "turns_given_up_after_two_deaths": lines["turn_given_up"],

@@ -42,6 +42,8 @@ class Leases:
 
     def __init__(self, link: Link, keys: Keys, node: str, settings: ClusterSettings, telemetry: Telemetry) -> None:
         self.held: dict[str, Lease] = {}
+        # Turns that this node is opening: whether they are its own, the answer on its way will tell.
+        self.opening: set[tuple[str, str]] = set()
         self.ears: Ears | None = None
         self.lease_ms = int(settings.lease_seconds * 1000)
         self._every_s = settings.renew_seconds
@@ -223,7 +225,7 @@ class Leases:
         header, state_event = decode_header(head), decode_state(state)
         given: list[Reopened] = []
         for id, value in zip(turns[::2], turns[1::2], strict=True):
-            if id.decode() not in lease.turns:
+            if id.decode() not in lease.turns and (header.id, id.decode()) not in self.opening:
                 attempt = int(value[16:18])
                 given.append(Reopened(header, state_event, int(value[:16]), decode_turn(value[18:], attempt)))
         if not given:

@@ -119,7 +119,12 @@ class RedisStore(SharedStore):
         else:
             # Enlisted before, on the same connection: a turn that is open can be found.
             enlist = ENLIST.call([self._keys.open, self._keys.tickets], header.id)
-            ticket, answer = await self._link.ask(enlist, command)
+            opening = (header.id, event.id)
+            leases.opening.add(opening)
+            try:
+                ticket, answer = await self._link.ask(enlist, command)
+            finally:
+                leases.opening.discard(opening)
         if answer[0] == b"mismatch":
             raise DuplicateMismatch
         if answer[0] == b"full":

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from csgate.errors import CsgateError, Internal, PeerError, TurnTimeout
 from csgate.events import LogEvent, MessageEvent, ProgressEvent
 from csgate.session import finals
 from csgate.session.identity import new_reference
+from csgate.session.persistence import until_stored
 from csgate.session.store import FinalEvent
 from csgate.session.turn import PendingTurn, Turn
 
@@ -81,7 +83,9 @@ async def _turn(conversation: "Conversation", pending: PendingTurn, wake: Callab
         elif pending.stream.flush_at != waited:
             wake()  # the actor has a new deadline
 
-    page = await office.store.read(conversation.header.id, limit=office.settings.page_events)
+    read = partial(office.store.read, conversation.header.id, limit=office.settings.page_events)
+    # A store elsewhere may be away for a moment; that is no reason to fail what was acknowledged.
+    page = await (read() if office.shared is None else until_stored(read, office.telemetry))
     if conversation.notes is None:
         conversation.notes = {}
     return Turn(
