@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import torch
 from intent_data import OWN
-from sentiment_data import SENTIMENTS, Remark, SentimentSampler, bears_emoji, read_remarks
+from sentiment_data import SENTIMENTS, Remark, SentimentSampler
 from sticker_artwork import ARTWORK, CHOOSING_SET, read_artwork
 from sticker_images import TRAIN_VENDORS, Emoji, present, read_pictures, spoil
 from sticker_moods import MODIFIERS, read_moods
@@ -50,34 +50,6 @@ def reddit_pairs(remarks: list[Remark], numbers: dict[str, int]) -> list[Pair]:
         found = pattern.search(plain)
         if found:
             pairs.append(Pair(" ".join(pattern.sub(" ", plain).split()), numbers[found.group()], one.sentiment))
-    return pairs
-
-
-def emoji_shares(real: list[Pair], moods: list[list[int]], count: int) -> np.ndarray:
-    """Return how often each emoji comes with each mood, float64[3, emoji]: counted, and a little of what was judged."""
-    counts = np.zeros((3, count))
-    for one in real:
-        counts[one.mood, one.emoji] += 1
-    for mood, members in enumerate(moods):
-        counts[mood, members] += 0.25
-    return counts / counts.sum(1, keepdims=True)
-
-
-def posed_pairs(data: Path, real: list[Pair], numbers: dict[str, int], count: int) -> list[Pair]:
-    """Give remarks without emoji a sticker as remarks of that mood have it, or one that says nothing.
-
-    They are GoEmotions' dev rows, which the text model has not learned from.
-    """
-    chance = np.random.default_rng(SEED)
-    shares = emoji_shares(real, read_moods(numbers), len(numbers))
-    rows = [one for one in read_remarks(data, "dev") if not bears_emoji(one.text)]
-    by_mood = [[one for one in rows if one.sentiment == mood] for mood in range(3)]
-    pairs = []
-    for _ in range(count):
-        mood = int(chance.choice(3, p=(0.28, 0.24, 0.48)))
-        one = by_mood[mood][chance.integers(len(by_mood[mood]))]
-        sticker = NO_STICKER if chance.random() < 0.4 else int(chance.choice(len(numbers), p=shares[mood]))
-        pairs.append(Pair(one.text, sticker, mood))
     return pairs
 
 

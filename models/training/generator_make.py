@@ -10,10 +10,11 @@ from typing import Final
 
 import numpy as np
 from generator import GeneratorData, train_generator
-from generator_card import generator_card
+from generator_card import generator_card, generator_goals
 from generator_data import terms_of
 from generator_export import NAME, build_folder, megabytes, save_trained, write_hashes
 from generator_measure import Said, blind_cases, judges, measure_said, same_as, sample_for_eyes, save_said, say, speed
+from goals import write_goals
 from model_card import write_card
 
 ROUNDS: Final = 5
@@ -66,6 +67,7 @@ def make_generator(cache: Path, models: Path, steps: int) -> None:
     figures |= judges(data.replies)
     figures |= {name: figures[f"int8_{name}"] for name in ("replies", "replies_with_known")}
     write_card(folder, generator_card(figures), figures)
+    write_goals(folder, generator_goals(figures))
     write_hashes(folder)
 
 

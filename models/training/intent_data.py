@@ -28,6 +28,7 @@ SEED_FILES: Final = (
     "intents_scenes",
     "intents_voices_a",
     "intents_voices_b",
+    "intents_people",
     "intents_dev",
 )
 HELD_SHARE: Final = 0.08

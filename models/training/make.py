@@ -6,7 +6,6 @@ Seeds are fixed; each training can be interrupted and goes on from its checkpoin
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,17 +42,14 @@ def _make_generator(shop: Workshop, steps: int) -> None:
 def main() -> None:
     """Read the command line and make what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    environment = os.environ.get("CSGATE_TRAINING_DATA")
-    parser.add_argument(
-        "--data", type=Path, default=environment, required=environment is None, help="the public data folder"
-    )
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     here = Path(__file__).resolve().parent
+    parser.add_argument("--data", type=Path, default=here / "public", help="the public data (default %(default)s)")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--cache", type=Path, default=here / "cache", help="checkpoints; delete it to train anew")
     parser.add_argument("--models", type=Path, default=here.parent, help="where the model folders are written")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--sticker-steps", type=int, default=13_500)
-    parser.add_argument("--intent-steps", type=int, default=3_500)
+    parser.add_argument("--intent-steps", type=int, default=4_000)
     parser.add_argument("--sentiment-steps", type=int, default=3_500)
     parser.add_argument("--generator-steps", type=int, default=3_000)
     asked = parser.parse_args()

@@ -271,8 +271,8 @@ def test_tag_scores_are_shares():
 @pytest.mark.parametrize(
     ("text", "sample", "sentiment"),
     [
-        ("it arrived", "pouting-face", "negative"),
-        ("it arrived", "thumbs-up", "positive"),
+        ("about the parcel you sent me", "pouting-face", "negative"),
+        ("about the parcel you sent me", "thumbs-up", "positive"),
         ("收到了", "crying-face", "negative"),
         ("收到了", "red-heart", "positive"),
     ],

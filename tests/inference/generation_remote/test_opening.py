@@ -1,13 +1,16 @@
 """Who generates: what the two settings may name, and what is said of what they may not."""
 
 import io
+import sys
 from pathlib import Path
 
+import onnxruntime_genai
 import pytest
 
 from csgate.config import GenerationSettings, InferenceSettings
 from csgate.errors import ConfigError
 from csgate.inference.generation.fallback import FallbackGenerator
+from csgate.inference.generation.local import Device
 from csgate.inference.generation.opening import Generators, is_url, model_folder, open_generators
 from csgate.inference.generation.request import Generator, GeneratorInfo
 from csgate.telemetry import Telemetry, open_logger
@@ -71,6 +74,24 @@ def test_raw_messages_go_on_to_one_of_the_same_style_only(same: bool) -> None:
 )
 def test_is_url(name: str, url: bool) -> None:
     assert is_url(name) is url
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "cuda"),
+    [("cuda", False, True), ("auto", True, True), ("auto", False, False), ("cpu", True, False)],
+)
+def test_the_shipped_one_has_a_form_for_cuda(
+    device: Device, there: bool, cuda: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_genai, "is_cuda_available", lambda: there)
+    folder = model_folder("shop", device)
+    assert (folder.name == "cuda") is cuda
+    assert (folder / "genai_config.json").is_file()
+
+
+def test_without_the_library_opening_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_genai", None)
+    assert model_folder("shop").name == "shop-generator"
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from csgate.config import GenerationSettings, InferenceSettings
 from csgate.errors import ConfigError, ModelError
 from csgate.inference.generation.fallback import FallbackGenerator
-from csgate.inference.generation.local import open_local_generator
+from csgate.inference.generation.local import Device, open_local_generator
 from csgate.inference.generation.remote import open_remote_generator
 from csgate.inference.generation.request import Generator
 from csgate.shipped import models_dir
@@ -60,7 +60,7 @@ async def open_generators(
                 chain.append(
                     await stack.enter_async_context(
                         open_local_generator(
-                            model_folder(name),
+                            model_folder(name, inference.device),
                             settings,
                             telemetry,
                             device=inference.device,
@@ -75,18 +75,28 @@ async def open_generators(
         yield Generators(tuple(chain), telemetry)
 
 
+def _cuda_is_there() -> bool:
+    try:
+        import onnxruntime_genai
+    except ImportError:
+        return False  # opening the folder says what to install
+    return bool(onnxruntime_genai.is_cuda_available())
+
+
 def is_url(name: str) -> bool:
     """Whether ``name`` means a remote server."""
     return "://" in name
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a shipped generator's name, or of a path.
+def model_folder(name: str, device: Device = "auto") -> Path:
+    """The folder of a shipped generator's name, for CUDA where that is wanted or there; or of a path.
 
     Raises:
         ModelError: there is no such folder.
     """
     folder = models_dir() / SHIPPED[name] if name in SHIPPED else Path(name)
+    if name in SHIPPED and (device == "cuda" or (device == "auto" and _cuda_is_there())):
+        folder = folder / "cuda"
     if not folder.is_dir():
         known = ", ".join(f"'{known}'" for known in (CANNED, *SHIPPED))
         raise ModelError(
