@@ -7,9 +7,10 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csgate.session import MemoryStore, Reopened
+from csgate.events import MessageEvent, Principal
+from csgate.session import MemoryStore, OpenTurn, Reopened
 
-from ..session.test_session_stores import MAX_EVENTS, PAGE_EVENTS, Step, answer, everything, moment, steps
+from ..session.test_session_stores import MAX_EVENTS, PAGE_EVENTS, Step, answer, everything, header, moment, steps
 from .conftest import Town
 
 
@@ -47,3 +48,24 @@ def test_redis_gives_the_same_answers_as_memory(town: Town, sequence: list[Step 
                 assert await everything(store) == await everything(memory)
 
     trio.run(compare)
+
+
+async def test_what_is_forgotten_and_what_is_kept(town: Town) -> None:
+    async with town.store() as cluster, town.store() as other:
+        store: Any = cluster.store
+        for at, name in enumerate(("old", "used", "elsewhere", "waiting", "new")):
+            event = MessageEvent("m", 0, "customer", "hi", moment(at))
+            turn = OpenTurn("m", "hi", None, Principal("ann"), "en") if name == "waiting" else None
+            await store.accept(header(name), event, b"1" * 16, turn)
+        # Whoever answered there is dead, and nobody has taken over yet.
+        town.redis.ask("DEL", f"{town.prefix}:{{waiting}}:l")
+        town.redis.ask("ZADD", f"{town.prefix}:{{index}}:active", "0", "never-written")
+        await other.store.join("elsewhere")
+        assert await store.count() == 6
+        assert await store.prune({"used"}, now=moment(9), before=moment(4), at_most=9) == 1
+        assert await store.count() == 4
+        assert await store.load("old") is None
+        # What was kept counts as active now.
+        assert await store.prune((), now=moment(9), before=moment(9), at_most=9) == 1
+        left = [name for name in ("used", "elsewhere", "waiting", "new") if await store.load(name) is not None]
+        assert left == ["used", "elsewhere", "waiting"]
