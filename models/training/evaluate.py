@@ -85,10 +85,9 @@ def evaluate_stickers(data: Path, cache: Path, models: Path) -> list[Goal]:
     """Measure models/stickers on OpenMoji's drawings, and on photographs and screenshots of sources kept apart."""
     from sticker_card import sticker_goals
     from sticker_images import TEST_VENDOR, read_emoji, read_pictures
+    from sticker_kinds import measured_photographs, measured_screenshots
     from sticker_make import _Graph
     from sticker_measure import measure_kinds, measure_tags, spoiled_tests, tag_calibration
-    from sticker_photos import measured_photographs
-    from sticker_screens import measured_screenshots
     from sticker_tags import build_tags
 
     folder = models / "stickers"
