@@ -133,8 +133,8 @@ def evaluate_fusion(data: Path, cache: Path, models: Path) -> list[Goal]:
 
 def evaluate_generator(data: Path, cache: Path, models: Path) -> list[Goal]:
     """Let models/shop-generator answer some of the blind messages, and judge what it says."""
+    from generator import GeneratorData
     from generator_card import generator_goals
-    from generator_data import GeneratorData
     from generator_measure import blind_cases, judges, measure_said, say
 
     made = GeneratorData(cache / "generator-tokenizer.json")

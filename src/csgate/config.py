@@ -143,8 +143,8 @@ class SessionSettings(Section):
     )
     max_log_bytes: PositiveInt = Field(
         1024 * MIB,
-        description='with `store = "memory"`: memory for all conversations kept, estimated; above, the oldest that nobody is connected to are '
-        "forgotten, and with none left new messages are `overloaded`",
+        description='with `store = "memory"`: memory for all conversations kept, estimated; above, the oldest that '
+        "nobody is connected to are forgotten, and with none left new messages are `overloaded`",
     )
     max_attachments: PositiveInt = Field(16, description="connections on one conversation")
     turn_seconds: PositiveFloat = Field(30.0, description="time for one answer")
