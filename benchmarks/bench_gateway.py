@@ -99,6 +99,8 @@ def peer(name: str, model: Path) -> Iterator[tuple[str, str, int]]:
             environment |= {
                 "CSGATE_SERVER__DATA_DIR": tempfile.mkdtemp(),
                 "CSGATE_AUTH__SECRET": SECRET,
+                # No peer keeps anything; what keeping costs is bench_store's question.
+                "CSGATE_SESSION__STORE": "memory",
                 "CSGATE_INFERENCE__CACHE_ITEMS": "0",
                 "CSGATE_LIMITS__MESSAGES_PER_SECOND": "1e6",
                 "CSGATE_LIMITS__MESSAGES_BURST": "1000000",
