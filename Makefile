@@ -56,7 +56,7 @@ models: $(TRAINING)/.installed ## make every shipped model anew, from public dat
 	@$(TRAINING)/bin/csgate models check
 
 eval: $(TRAINING)/.installed ## measure the shipped models against their goals
-	@$(TRAINING)/bin/python models/training/evaluate.py $(ARGS)
+	@$(TRAINING)/bin/python models/training/evaluate.py --save models/GOALS.md $(ARGS)
 
 lock: $(VENV)/.installed-dev ## write requirements-dev.lock from what is installed (after: make lock PINNED= in a new VENV)
 	@{ echo "# What the tests last passed with. Used by make test and make lint; made by make lock."; $(BIN)/python -m pip freeze --exclude-editable | grep -v "^#"; } > requirements-dev.lock

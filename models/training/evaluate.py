@@ -23,6 +23,12 @@ from goals import Goal, goals_table
 
 HERE: Final = Path(__file__).resolve().parent
 RECORDED: Final = " (recorded)"
+HEAD: Final = """\
+# Goals of the shipped models
+
+Written by `make eval`, which measures the files that ship. What is marked as recorded needs a training of its own and was measured
+when the model was made.
+"""
 KINDS_ON: Final = ("plain", "dark", "photograph", "jpeg20", "24px")
 GENERATOR_EVERY: Final = 25
 
@@ -191,7 +197,7 @@ def main() -> int:
     table = goals_table(rows)
     print(table)
     if asked.save is not None:
-        asked.save.write_text(table + "\n", encoding="utf-8")
+        asked.save.write_text(f"{HEAD}\n{table}\n", encoding="utf-8")
     return 0
 
 

@@ -44,6 +44,9 @@ def goals_table(goals: Iterable[tuple[str, Goal]]) -> str:
     """Lay out (model, goal) rows as Markdown: goal, figure, met or not."""
     lines = ["| model | goal | figure | |", "| --- | --- | ---: | --- |"]
     for model, goal in goals:
+        if goal.target == 0:  # a figure to know, for which no goal was set
+            lines.append(f"| {model} | {goal.title} | {goal.figure:.3f} | |")
+            continue
         sign = "≥" if goal.at_least else "≤"
         lines.append(
             f"| {model} | {goal.title} {sign} {goal.target:g} | {goal.figure:.3f} | "
