@@ -26,8 +26,8 @@ RECORDED: Final = " (recorded)"
 HEAD: Final = """\
 # Goals of the shipped models
 
-Written by `make eval`, which measures the files that ship. What is marked as recorded needs a training of its own and was measured
-when the model was made.
+Written by `make eval`, which measures the files that ship. What is marked as recorded needs a training of its own and
+was measured when the model was made.
 """
 KINDS_ON: Final = ("plain", "dark", "photograph", "jpeg20", "24px")
 GENERATOR_EVERY: Final = 25
@@ -111,7 +111,7 @@ def evaluate_stickers(data: Path, cache: Path, models: Path) -> list[Goal]:
         scores, _, chances = graph.run(pixels)
         kinds[name] = chances, scores
     figures |= measure_kinds(kinds)
-    return _marked(sticker_goals(figures), "emoji id")
+    return _marked(sticker_goals(figures), "emoji first")
 
 
 def evaluate_fusion(data: Path, cache: Path, models: Path) -> list[Goal]:
