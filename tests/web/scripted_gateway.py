@@ -49,6 +49,9 @@ class ScriptedDialog:
     def __init__(self, *_: object) -> None:
         self._refused = False
 
+    async def prepare(self) -> None:
+        """Nothing to read up on."""
+
     async def answer(self, turn: Any) -> Draft:
         turn.progress("understanding")
         if turn.picture is not None:
