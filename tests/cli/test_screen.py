@@ -78,6 +78,8 @@ def test_colours_and_bold_on_a_terminal_only() -> None:
 def test_a_streamed_answer_is_not_shown_twice() -> None:
     pieces = (DeltaEvent("m1", 1, 1, "Your order "), DeltaEvent("m1", 1, 2, "**12345** is on its way."))
     assert shown(*pieces, REPLY).count("on its way") == 1
+    begun = (DeltaEvent("m1", 1, 1, "Your or"),)
+    assert shown(*begun, REPLY).startswith("Your order **12345** is on its way.\n  [")
     other = (DeltaEvent("m1", 1, 1, "I was going to say"),)
     assert shown(*other, REPLY).startswith("I was going to say\nYour order")
     resumed = (DeltaEvent("m1", 1, 1, "Your or"), SnapshotEvent("m1", 1, 2, REPLY.text))

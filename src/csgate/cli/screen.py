@@ -104,7 +104,9 @@ class Screen:
         self._out.flush()
 
     def _reply(self, event: ReplyEvent) -> None:
-        shown = self._streaming is not None and self._streaming[0] == event.id and self._streamed == event.text
+        shown = self._streaming is not None and self._streaming[0] == event.id and event.text.startswith(self._streamed)
+        if shown:  # what the pieces did not have yet
+            self._out.write(_clean(event.text[len(self._streamed) :]))
         self._end_stream()
         if not shown:
             text = _clean(event.text)
