@@ -151,6 +151,12 @@ def test_names_are_long_enough_and_new_each_time() -> None:
     assert new_notice_id().startswith("notice-")
 
 
+def test_no_conversation_looks_like_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["-YQJXedmZF9cYwGg8yIvcA", "--JXedmZF9cYwGg8yIvcA", "_YQJXedmZF9cYwGg8yIvcA"])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: next(drawn))
+    assert new_conversation_id() == "_YQJXedmZF9cYwGg8yIvcA"
+
+
 def test_a_turn_can_be_made_without_a_session() -> None:
     turn = Turn("c", "m", "hi", None, Principal(subject="ann"), deadline=1.0)
     turn.progress("understanding")

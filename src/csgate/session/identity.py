@@ -4,8 +4,13 @@ import secrets
 
 
 def new_conversation_id() -> str:
-    """128 random bits, URL-safe Base64 (22 characters): whoever does not know it cannot guess it."""
-    return secrets.token_urlsafe(16)
+    """128 random bits, URL-safe Base64 (22 characters): whoever does not know it cannot guess it.
+
+    None begins with ``-``, which a command line would take for a flag.
+    """
+    while (drawn := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return drawn
 
 
 def new_epoch() -> str:
