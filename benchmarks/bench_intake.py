@@ -37,7 +37,7 @@ import report
 from PIL import Image, ImageDraw, ImageOps
 
 from csgate import _fast
-from csgate.inference import pictures
+from csgate import pictures
 from csgate.protocol import decode_text
 from csgate.protocol.client import Message
 

@@ -220,6 +220,54 @@ class InferenceSettings(Section):
         50_000_000, description="pixels that a JPEG may have, by its header; PNG, WebP and GIF a quarter of that"
     )
 
+    ocr: Literal["auto", "on", "off"] = Field(
+        "auto", description="read the text in screenshots and photos; `auto`: where `csgate[ocr]` is installed"
+    )
+    ocr_threads: PositiveInt = Field(1, description="threads of one reading")
+    ocr_queue: PositiveInt = Field(16, description="pictures that may wait to be read; above, a picture goes unread")
+    ocr_seconds: PositiveFloat = Field(8.0, description="time for reading one picture; then it goes unread")
+
+
+class MediaSettings(Section):
+    """Pictures that customers send: how they come, where they are kept, and how they are shown again."""
+
+    keep: bool = Field(True, description="keep pictures for as long as their conversation, so that it shows them")
+    store: str = Field(
+        "",
+        description="where: `s3://bucket/prefix`, `gs://…`, `az://…`, `memory://` or a folder; default: "
+        "`data_dir/media`",
+    )
+    endpoint: str = Field("", description="URL of an S3-compatible server that is not Amazon's")
+    region: str = Field("", description="region of the bucket")
+    access_key: SecretStr | None = Field(
+        None, description="access key; default: what the environment of AWS's tools says"
+    )
+    secret_key: SecretStr | None = Field(None, description="the secret that goes with it; better in the environment")
+    store_seconds: PositiveFloat = Field(10.0, description="time for one request to the store")
+    store_requests: PositiveInt = Field(32, description="requests to the store at once")
+    inline_bytes: int = Field(5 * 1024, ge=0, le=65536, description="pictures up to this size stay in the log itself")
+    max_width: int = Field(800, ge=64, le=8192, description="wider pictures are made this wide before they are kept")
+    quality: int = Field(85, ge=1, le=100, description="quality of the JPEGs made of them")
+    max_frames: PositiveInt = Field(300, description="frames of an animated sticker; further ones are left out")
+    threads: PositiveInt = Field(2, description="threads that prepare pictures for keeping")
+    results: bool = Field(True, description="make a picture that shows what was seen, and link it to the reply")
+    uploads: bool = Field(True, description="take pictures at POST /v1/uploads and by pre-signed upload")
+    upload_bytes: PositiveInt = Field(16 * MIB, description="largest file that is taken there")
+    uploads_at_once: PositiveInt = Field(256, description="uploads under way; above: `overloaded`")
+    upload_seconds: PositiveFloat = Field(3600.0, description="how long an upload waits for the message that names it")
+    spool_bytes: PositiveInt = Field(MIB, description="of an upload in memory; the rest goes to a temporary file")
+    public: bool = Field(False, description="give out lasting addresses to pictures instead of signed ones that expire")
+    url_seconds: PositiveFloat = Field(86_400.0, description="how long a signed address works, at least")
+    deliver: Literal["auto", "redirect", "proxy"] = Field(
+        "auto",
+        description="send readers to the bucket with a pre-signed address, or pass pictures through; `auto` redirects "
+        "where the store can sign",
+    )
+    cdn_base_url: str = Field("", description="what addresses of pictures begin with; default: this server")
+    sweep_seconds: PositiveFloat = Field(
+        3600.0, description="how often pictures of forgotten conversations are removed"
+    )
+
 
 class DialogSettings(Section):
     """What csgate answers."""
@@ -290,6 +338,7 @@ class Config(Section):
     redis: RedisSettings = RedisSettings()
     cluster: ClusterSettings = ClusterSettings()
     inference: InferenceSettings = InferenceSettings()
+    media: MediaSettings = MediaSettings()
     dialog: DialogSettings = DialogSettings()
     generation: GenerationSettings = GenerationSettings()
     log: LogSettings = LogSettings()

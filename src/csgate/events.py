@@ -37,11 +37,13 @@ class Picture(msgspec.Struct, frozen=True):
     """A picture as it came. ``data`` may be a view into a received message, which it keeps alive.
 
     ``base64`` data is the undecoded text (ASCII bytes, no quotes, JSON escapes already gone); a ``data:`` URL prefix
-    may still be in front. ``binary`` data is the file itself.
+    may still be in front. ``binary`` data is the file itself. ``reference`` is what the log keeps of it: a key of the
+    media store, a short ``data:`` URL, or None where the picture is not kept.
     """
 
     data: bytes | bytearray | memoryview
     encoding: Literal["base64", "binary"]
+    reference: str | None = None
 
 
 class Intent(msgspec.Struct, frozen=True):

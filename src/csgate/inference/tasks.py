@@ -12,10 +12,10 @@ from csgate.events import Intent, Picture, Sentiment, SentimentLabel, Tag
 from csgate.inference.bindings import Array, Bindings
 from csgate.inference.cache import ResultCache
 from csgate.inference.manifest import InputEntry
-from csgate.inference.pictures import Format, decode, file_bytes
 from csgate.inference.results import KINDS, PictureKind, Vector
 from csgate.inference.texts import TextEncoder
 from csgate.inference.zero_shot import ZeroShot, as_scores
+from csgate.pictures import Format, decode, file_bytes
 
 HASHED_ON_LOOP_BYTES: Final = 64 * 1024
 """Up to this size a picture is hashed where it arrives (about 40 microseconds); above it, in a worker thread."""

@@ -9,7 +9,7 @@ import msgspec
 from csgate.errors import BadEnvelope
 from csgate.events import Picture
 from csgate.inference.generation.request import Sampling, Utterance
-from csgate.inference.pictures import file_bytes, sniff
+from csgate.pictures import file_bytes, sniff
 
 MAX_STOPS: Final = 4
 """OpenAI refuses more."""
