@@ -17,8 +17,7 @@ from PIL import Image
 from csgate.errors import BadBase64, BadImage, ImageTooLarge, UnsupportedImage
 from csgate.events import Picture
 from csgate.pictures.decoding import MAX_JPEG_SCANS, decode, file_bytes, sniff
-
-from .conftest import in_base64, picture_file
+from tests.inference.conftest import in_base64, picture_file
 
 MAX_PIXELS = 1_000_000
 
