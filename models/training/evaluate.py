@@ -64,7 +64,7 @@ def evaluate_intent(data: Path, cache: Path, models: Path) -> list[Goal]:
     from intent_make import intent_goals, intent_logits
 
     folder = models / "shop-intent"
-    run = intent_logits(onnx.load(_served(folder)), folder / "tokenizer.json")
+    run = intent_logits(_served(folder), folder / "tokenizer.json")
     tests = intent_tests(read_corpus(data))
     logits = {name: run(rows) for name, rows in tests.items()}
     labels = {name: np.array([one.intent for one in rows]) for name, rows in tests.items()}
@@ -75,11 +75,12 @@ def evaluate_intent(data: Path, cache: Path, models: Path) -> list[Goal]:
 
 def evaluate_sentiment(data: Path, cache: Path, models: Path) -> list[Goal]:
     """Measure models/shop-sentiment, which has figures of its own but no goal beside its part in the fusion's."""
+    from graphs import text_logits
     from sentiment import measure_sentiment, sentiment_tests
-    from sentiment_make import sentiment_logits
+    from sentiment_data import SENTIMENTS
 
     folder = models / "shop-sentiment"
-    run = sentiment_logits(_served(folder), folder / "tokenizer.json")
+    run = text_logits(_served(folder), folder / "tokenizer.json", len(SENTIMENTS))
     tests = sentiment_tests(data)
     logits = {name: run([one.text for one in rows]) for name, rows in tests.items()}
     labels = {name: np.array([one.sentiment for one in rows]) for name, rows in tests.items()}
@@ -92,7 +93,7 @@ def evaluate_stickers(data: Path, cache: Path, models: Path) -> list[Goal]:
     from sticker_card import sticker_goals
     from sticker_images import TEST_VENDOR, read_emoji, read_pictures
     from sticker_kinds import measured_photographs, measured_screenshots
-    from sticker_make import _Graph
+    from sticker_make import TaggerGraph
     from sticker_measure import measure_kinds, measure_tags, spoiled_tests, tag_calibration
     from sticker_tags import build_tags
 
@@ -100,7 +101,7 @@ def evaluate_stickers(data: Path, cache: Path, models: Path) -> list[Goal]:
     emoji = read_emoji(data)
     tags = build_tags(emoji)
     labels, pictures = read_pictures(data, TEST_VENDOR, emoji)
-    graph = _Graph(onnx.load(_served(folder)))
+    graph = TaggerGraph(onnx.load(_served(folder)))
     figures = _recorded(folder)
     found = {name: graph.run(pixels) for name, pixels in spoiled_tests(pictures).items()}
     for name, (scores, _, _) in found.items():
@@ -116,23 +117,23 @@ def evaluate_stickers(data: Path, cache: Path, models: Path) -> list[Goal]:
 
 def evaluate_fusion(data: Path, cache: Path, models: Path) -> list[Goal]:
     """Measure models/shop-fusion with the sentiment model and the tagger beside it."""
-    import onnxruntime
     from fusion_card import fusion_goals
-    from fusion_make import _features
+    from fusion_make import tagger_features
     from fusion_measure import measure_fusion
-    from sentiment_make import sentiment_logits
+    from graphs import cpu_session, text_logits
+    from sentiment_data import SENTIMENTS
     from sticker_images import read_emoji
 
     sentiment = models / "shop-sentiment"
-    text = sentiment_logits(_served(sentiment), sentiment / "tokenizer.json")
-    session = onnxruntime.InferenceSession(str(_served(models / "shop-fusion")), providers=["CPUExecutionProvider"])
+    text = text_logits(_served(sentiment), sentiment / "tokenizer.json", len(SENTIMENTS))
+    session = cpu_session(_served(models / "shop-fusion"))
 
     def joined(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(["logits"], {"text_logits": alone, "features": seen})[0])
 
     figures = _recorded(models / "shop-fusion")
     figures |= measure_fusion(
-        data, read_emoji(data), text, _features(models / "stickers"), joined, _temperature(sentiment)
+        data, read_emoji(data), text, tagger_features(models / "stickers"), joined, _temperature(sentiment)
     )
     return fusion_goals(figures)
 

@@ -10,29 +10,24 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from fusion import train_fusion
 from fusion_card import fusion_card, fusion_goals
 from fusion_data import StickerViews
 from fusion_measure import measure_fusion
 from goals import write_goals
+from graphs import BUCKETS, cpu_session, text_logits
 from model_card import write_card
 from model_folder import trace, write_labels, write_manifest
 from sentiment_data import SENTIMENTS
-from sentiment_make import sentiment_logits
 from sticker_images import read_emoji
 
 VERSION: Final = "2"
-BUCKETS: Final = [1, 2, 4, 8, 16, 32]
 
 
-def _features(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+def tagger_features(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Return the shipped tagger's features as a function of float32[N, 3, 48, 48]."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(folder / "model.fp32.onnx"), options, ["CPUExecutionProvider"])
+    session = cpu_session(folder / "model.fp32.onnx")
     return lambda pixels: np.concatenate(
         [session.run(["features"], {"pixels": pixels[at : at + 64]})[0] for at in range(0, len(pixels), 64)]
     )
@@ -42,9 +37,9 @@ def make_fusion(data: Path, cache: Path, models: Path) -> None:
     """Make models/shop-fusion."""
     emoji = read_emoji(data)
     sentiment = models / "shop-sentiment"
-    text = sentiment_logits(sentiment / "model.int8.onnx", sentiment / "tokenizer.json")
+    text = text_logits(sentiment / "model.int8.onnx", sentiment / "tokenizer.json", len(SENTIMENTS))
     manifest = tomllib.loads((sentiment / "model.toml").read_text(encoding="utf-8"))
-    tagger = _features(models / "stickers")
+    tagger = tagger_features(models / "stickers")
     views = StickerViews(data, cache, emoji, tagger)
     temperature = float(manifest["output"]["temperature"])
     head = train_fusion(data, emoji, text, temperature, views)
@@ -55,7 +50,7 @@ def make_fusion(data: Path, cache: Path, models: Path) -> None:
     single = trace(head, examples, names, ["logits"])
     onnx.save(single, folder / "model.fp32.onnx")
     onnx.save(trace(copy.deepcopy(head).half(), examples, names, ["logits"]), folder / "model.fp16.onnx")
-    session = onnxruntime.InferenceSession(single.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = cpu_session(single)
 
     def joined(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(["logits"], {"text_logits": alone, "features": seen})[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
+from checkpoint import keep, resume
 from generator_data import SLOT_NAMES, Pair, PairSampler, Replies, read_messages
 from generator_tokenizer import END, END_ID, PAD_ID, build_tokenizer, prompt_text
 from text_training import text_cost
@@ -184,12 +184,7 @@ def train_generator(data: GeneratorData, steps: int, checkpoint: Path) -> LlamaF
     parts = {"model": model, "average": average, "optimizer": optimizer}
     fast_bfloat16 = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     written = torch.tensor(data.written)
-    start = 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False)
-        start = saved["step"]
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
+    start = resume(checkpoint, parts)
     batches: list[Lesson] = []
     total = 0.0
     for step in tqdm(range(start, steps), initial=start, total=steps, desc=checkpoint.stem, mininterval=5):
@@ -210,9 +205,7 @@ def train_generator(data: GeneratorData, steps: int, checkpoint: Path) -> LlamaF
         average.update_parameters(model)
         total += float(loss.detach())
         if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == steps:
-            state = {name: part.state_dict() for name, part in parts.items()}
-            torch.save({**state, "step": step + 1}, checkpoint.with_suffix(".new"))
-            os.replace(checkpoint.with_suffix(".new"), checkpoint)
+            keep(checkpoint, parts, step + 1)
             held = held_loss(average.module, data)
             tqdm.write(f"{checkpoint.stem} step {step + 1}: loss {total / CHECKPOINT_STEPS:.3f}, held-back {held:.3f}")
             total = 0.0

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from goals import Goal, write_goals
+from graphs import HalfText, text_logits, text_ms, write_text_manifest
 from intent import (
     build_tokenizer,
     calibrate,
@@ -29,13 +28,11 @@ from intent_data import INTENT_CHINESE, INTENTS, OUT_OF_SCOPE, Example, read_cor
 from intent_recipe import TASKS, measure_recipe
 from measures import accuracy
 from model_card import write_card
-from model_folder import quantize_weights, trace, write_labels, write_manifest
+from model_folder import quantize_weights, trace, write_labels
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from text_encoder import MAX_TOKENS, PAD_ID, TextClassifier, TokenRows
+from text_encoder import PAD_ID
 
 VERSION: Final = "2"
-LENGTHS: Final = [8, 16, 32, MAX_TOKENS]
-BUCKETS: Final = [1, 2, 4, 8, 16, 32]
 RECIPE_STEPS: Final = 2_000
 ATTRIBUTION: Final = [
     "CLINC150: Larson et al. 2019, CC BY 3.0",
@@ -47,52 +44,10 @@ ATTRIBUTION: Final = [
 ]
 
 
-class _Half(torch.nn.Module):
-    """A text model in float16 whose logits are float32."""
-
-    def __init__(self, model: TextClassifier) -> None:
-        super().__init__()
-        self.model = model.half()
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.model(ids)
-        return result.float()
-
-
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def intent_logits(model: onnx.ModelProto, tokenizer: Path) -> Callable[[list[Example]], np.ndarray]:
+def intent_logits(model: onnx.ModelProto | Path, tokenizer: Path) -> Callable[[list[Example]], np.ndarray]:
     """Return a graph as a function: messages to float32[N, 34]."""
-    session = _session(model)
-    rows = TokenRows(tokenizer)
-
-    def run(examples: list[Example]) -> np.ndarray:
-        order = sorted(range(len(examples)), key=lambda at: len(examples[at].text))
-        logits = np.empty((len(examples), len(INTENTS)), np.float32)
-        for at in range(0, len(order), 64):
-            part = order[at : at + 64]
-            ids = rows([examples[one].text for one in part]).numpy()
-            logits[part] = session.run(["logits"], {"input_ids": ids})[0]
-        return logits
-
-    return run
-
-
-def _milliseconds(model: onnx.ModelProto, rows: int, runs: int = 60) -> float:
-    """Return the time of a run of texts of 16 tokens: the quickest, since others may use the processor."""
-    session = _session(model)
-    feed = {"input_ids": np.full((rows, 16), 7, np.int64)}
-    took = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        session.run(["logits"], feed)
-        took.append(time.perf_counter() - began)
-    return min(took) * 1e3
+    run = text_logits(model, tokenizer, len(INTENTS))
+    return lambda examples: run([one.text for one in examples])
 
 
 def _dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -112,7 +67,7 @@ def _compare_precisions(
     for name, model in forms.items():
         figures[f"{name}_held"] = accuracy(intent_logits(model, tokenizer)(rows), labels)
         figures[f"{name}_mb"] = model.ByteSize() / 1e6
-        figures |= {f"{name}_ms{count}": _milliseconds(model, count) for count in (1, 32)}
+        figures |= {f"{name}_ms{count}": text_ms(model, count) for count in (1, 32)}
     return figures
 
 
@@ -152,7 +107,7 @@ def make_intent(data: Path, cache: Path, models: Path, steps: int) -> None:
         {"fp32": single, "int8": small, "dynamic": _dynamic(single)}, tokenizer, held, held_labels
     )
     onnx.save(small, folder / "model.int8.onnx")
-    half = trace(_Half(model), (example,), ["input_ids"], ["logits"], lengths=True)
+    half = trace(HalfText(model), (example,), ["input_ids"], ["logits"], lengths=True)
     onnx.save(half, folder / "model.fp16.onnx")
 
     run = intent_logits(small, tokenizer)
@@ -165,7 +120,14 @@ def make_intent(data: Path, cache: Path, models: Path, steps: int) -> None:
     figures |= {f"recipe_{name}": value for name, value in _recipe(data, cache, texts).items()}
     weak = {name: weak_spots(logits[name], labels[name]) for name in ("en", "zh")}
     write_labels(folder, list(INTENTS), [name.replace("_", " ") for name in INTENTS], list(INTENT_CHINESE))
-    _write_manifest(folder, temperature)
+    top: dict[str, object] = {
+        "version": VERSION,
+        "task": "intent",
+        "licence": "Apache-2.0",
+        "description": "What a shop's customer wants, English and Chinese",
+        "attribution": ATTRIBUTION,
+    }
+    write_text_manifest(folder, top, temperature)
     goals = intent_goals(figures)
     write_card(folder, intent_card(figures, weak, goals), figures)
     write_goals(folder, goals)
@@ -183,21 +145,3 @@ def intent_goals(figures: dict[str, float]) -> list[Goal]:
         Goal("calibration error on other authors' messages", 0.05, figures["both_ece"], at_least=False),
         Goal("size of the int8 file in MB", 5.0, figures["int8_mb"], at_least=False),
     ]
-
-
-def _write_manifest(folder: Path, temperature: float) -> None:
-    top = {
-        "version": VERSION,
-        "task": "intent",
-        "licence": "Apache-2.0",
-        "description": "What a shop's customer wants, English and Chinese",
-        "attribution": ATTRIBUTION,
-    }
-    tables: dict[str, dict[str, object]] = {
-        "batch": {"buckets": BUCKETS},
-        "input": {"name": "input_ids", "dtype": "int64"},
-        "tokenizer": {"file": "tokenizer.json", "max_tokens": MAX_TOKENS, "lengths": LENGTHS, "pad_id": PAD_ID},
-        "output": {"name": "logits", "temperature": temperature},
-        "labels": {"file": "labels.json"},
-    }
-    write_manifest(folder, top, tables)

@@ -1,4 +1,4 @@
-"""Make every model that csgate ships: `python models/training/make.py --data DIR [--only intent,stickers]`.
+"""Make every model that csgate ships: `python models/training/make.py [--only intent,stickers]`.
 
 Seeds are fixed; each training can be interrupted and goes on from its checkpoint in the cache folder.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,23 +20,11 @@ from sticker_make import make_stickers
 PARTS: Final = ("stickers", "intent", "sentiment", "fusion", "generator")
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """Where things lie, and how long to train."""
-
-    data: Path
-    cache: Path
-    models: Path
-    sticker_steps: int
-    intent_steps: int
-    sentiment_steps: int
-
-
-def _make_generator(shop: Workshop, steps: int) -> None:
+def _make_generator(cache: Path, models: Path, steps: int) -> None:
     # Needs Transformers, onnxruntime-genai and what csgate itself needs; the other parts do without.
     from generator_make import make_generator
 
-    make_generator(shop.cache, shop.models, steps)
+    make_generator(cache, models, steps)
 
 
 def main() -> None:
@@ -55,21 +43,19 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     asked.cache.mkdir(parents=True, exist_ok=True)
-    shop = Workshop(
-        Path(asked.data), asked.cache, asked.models, asked.sticker_steps, asked.intent_steps, asked.sentiment_steps
-    )
-    makers = {
-        "stickers": lambda shop: make_stickers(shop.data, shop.cache, shop.models, shop.sticker_steps),
-        "intent": lambda shop: make_intent(shop.data, shop.cache, shop.models, shop.intent_steps),
-        "sentiment": lambda shop: make_sentiment(shop.data, shop.cache, shop.models, shop.sentiment_steps),
-        "fusion": lambda shop: make_fusion(shop.data, shop.cache, shop.models),
-        "generator": lambda shop: _make_generator(shop, asked.generator_steps),
+    data, cache, models = asked.data, asked.cache, asked.models
+    makers: dict[str, Callable[[], None]] = {
+        "stickers": lambda: make_stickers(data, cache, models, asked.sticker_steps),
+        "intent": lambda: make_intent(data, cache, models, asked.intent_steps),
+        "sentiment": lambda: make_sentiment(data, cache, models, asked.sentiment_steps),
+        "fusion": lambda: make_fusion(data, cache, models),
+        "generator": lambda: _make_generator(cache, models, asked.generator_steps),
     }
     chosen = asked.only.split(",")
     for part in PARTS:
         if part in chosen:
             started = time.monotonic()
-            makers[part](shop)
+            makers[part]()
             print(f"{part}: made in {time.monotonic() - started:.0f} s")
 
 

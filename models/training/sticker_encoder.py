@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
+from checkpoint import keep, resume
 from sticker_artwork import ARTWORK, CHOOSING_SET, read_artwork
 from sticker_images import TRAIN_VENDORS, Emoji, read_pictures, spoil
 from sticker_photos import learned_backgrounds
@@ -83,11 +83,6 @@ def _schedule(step: int, steps: int, peak: float) -> float:
     if step < rise:
         return peak * (step + 1) / rise
     return peak * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise)))) + 1e-6
-
-
-def _save(path: Path, **parts: object) -> None:
-    torch.save(parts, path.with_suffix(".new"))
-    os.replace(path.with_suffix(".new"), path)
 
 
 @torch.inference_mode()
@@ -167,13 +162,8 @@ def train_encoder(
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
     average.use_buffers = True
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
-    start = 0
-    if path.exists():
-        saved = torch.load(path, weights_only=False)
-        model.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        start = saved["step"]
+    parts = {"model": model, "average": average, "optimizer": optimizer}
+    start = resume(path, parts)
     # A process of its own makes the batches: on two cores that is nearly the other half of the work.
     loader = torch.utils.data.DataLoader(
         _Batches(drawings, steps), batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=8
@@ -199,12 +189,6 @@ def train_encoder(
             progress.update()
             if time.monotonic() - saved_at > checkpoint_s or step + 1 == steps:
                 saved_at = time.monotonic()
-                _save(
-                    path,
-                    model=model.state_dict(),
-                    average=average.state_dict(),
-                    optimizer=optimizer.state_dict(),
-                    step=step + 1,
-                )
+                keep(path, parts, step + 1)
     result: StickerEncoder = average.module
     return result.eval()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from goals import write_goals
+from graphs import cpu_session, quickest_ms
 from measures import accuracy, best_temperature, calibration_error, softmax
 from model_card import write_card
 from model_folder import write_labels, write_manifest
@@ -30,29 +29,20 @@ TESTS: Final = Path(__file__).resolve().parents[2] / "tests" / "models"
 KIND_TESTS: Final = ("plain", "dark", "photograph", "jpeg20", "24px")
 
 
-class _Graph:
-    """An ONNX graph on the CPU with one thread."""
+class TaggerGraph:
+    """A tagger's graph, on one thread of the CPU."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        self.session = cpu_session(model)
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return every output, for float32[N, 3, 48, 48]."""
         parts = [self.session.run(list(OUTPUTS), {"pixels": pixels[at : at + 64]}) for at in range(0, len(pixels), 64)]
         return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
 
-    def milliseconds(self, rows: int, runs: int = 60) -> float:
-        """Return the time of a run: the quickest of `runs`, since others may use the processor."""
-        feed = {"pixels": np.zeros((rows, 3, INPUT_PX, INPUT_PX), np.float32)}
-        took = []
-        for _ in range(runs):
-            began = time.perf_counter()
-            self.session.run(list(OUTPUTS), feed)
-            took.append(time.perf_counter() - began)
-        return min(took) * 1e3
+    def milliseconds(self, rows: int) -> float:
+        """Return the time of a run."""
+        return quickest_ms(self.session, {"pixels": np.zeros((rows, 3, INPUT_PX, INPUT_PX), np.float32)})
 
 
 def _choose_temperature(encoder: StickerEncoder, data: Path, cache: Path, emoji: list[Emoji]) -> float:
@@ -67,7 +57,7 @@ def _compare(
     """Return figures of float32 and of int8 both ways on plain drawings: recall, size, milliseconds."""
     figures: dict[str, float] = {}
     for name, model in forms.items():
-        session = _Graph(model)
+        session = TaggerGraph(model)
         found = measure_tags(session.run(plain)[0], labels, emoji, tags)
         figures |= {f"{name}_{key}": found[key] for key in ("recall5_en", "core_recall5")}
         figures[f"{name}_mb"] = model.ByteSize() / 1e6
@@ -100,7 +90,7 @@ def make_stickers(data: Path, cache: Path, models: Path, steps: int) -> None:
     labels, pictures = read_pictures(data, TEST_VENDOR, emoji)
     tests = spoiled_tests(pictures)
     figures: dict[str, float] = {"rows": len(labels), "temperature": temperature, "steps": steps}
-    graph = _Graph(forms["reduced"])
+    graph = TaggerGraph(forms["reduced"])
     found = {name: graph.run(pixels) for name, pixels in tests.items()}
     emoji_found = {name: emoji_scores(encoder, pixels) for name, pixels in tests.items()}
     for name, (scores, _, _) in found.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
+from checkpoint import keep, resume
 from text_encoder import TextClassifier, TokenRows
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
@@ -79,12 +79,7 @@ def fit_text(
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.02)
     parts = {"model": model, "average": average, "optimizer": optimizer}
     fast_bfloat16 = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    start = 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False)
-        start = saved["step"]
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
+    start = resume(checkpoint, parts)
     for step in tqdm(range(start, steps), initial=start, total=steps, desc=checkpoint.stem, mininterval=5):
         torch.manual_seed(seed + step)
         for group in optimizer.param_groups:
@@ -105,9 +100,7 @@ def fit_text(
         optimizer.step()
         average.update_parameters(model)
         if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == steps:
-            state = {name: part.state_dict() for name, part in parts.items()}
-            torch.save({**state, "step": step + 1}, checkpoint.with_suffix(".new"))
-            os.replace(checkpoint.with_suffix(".new"), checkpoint)
+            keep(checkpoint, parts, step + 1)
             tqdm.write(f"{checkpoint.stem} step {step + 1}: loss {total:.3f}, held-back {score(average.module):.3f}")
     result: TextClassifier = average.module
     return result.eval()
