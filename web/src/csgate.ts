@@ -1,0 +1,3 @@
+/** All in one: the SDK, and <csgate-chat>. */
+export * from "./sdk/index.js";
+export * from "./widget/index.js";

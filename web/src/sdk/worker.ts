@@ -1,0 +1,2 @@
+/** Makes pictures smaller off the main thread. */
+export {};
