@@ -1,0 +1,89 @@
+"""``csgate serve`` with a stopwatch on its event loop: what ``bench_media.py`` runs.
+
+Prints ``listening on HOST:PORT``. Each line on standard input is answered with a JSON line: for how long, at worst, the
+loop was kept from its sockets since the line before (ms), and by a step of which task; and how many were too long.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+import trio
+
+from csgate.config import load_config
+from csgate.gateway.node import Node, run_node
+from csgate.telemetry import Metrics, Telemetry, open_logger
+
+TOO_LONG_MS = 20.0
+
+
+class Stopwatch(trio.abc.Instrument):
+    """Times every step of a task, and every pass of the loop between two looks at its sockets.
+
+    Beside the wall clock the thread's own processor time is taken: on a machine with more to do than cores, the rest
+    is the time that others had.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+        self._pass_began = time.perf_counter()
+        self._step_began = self._pass_began
+        self._busy_began = time.thread_time()
+
+    def reset(self) -> None:
+        self.passes = 0
+        self.too_long = 0
+        self.worst_pass_ms = 0.0
+        self.worst_busy_ms = 0.0
+        self.worst_step_ms = 0.0
+        self.worst_task = ""
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._pass_began = time.perf_counter()
+        self._busy_began = time.thread_time()
+
+    def before_io_wait(self, timeout: float) -> None:
+        took = (time.perf_counter() - self._pass_began) * 1e3
+        self.passes += 1
+        self.worst_pass_ms = max(self.worst_pass_ms, took)
+        self.worst_busy_ms = max(self.worst_busy_ms, (time.thread_time() - self._busy_began) * 1e3)
+        self.too_long += took > TOO_LONG_MS
+
+    def before_task_step(self, task: Any) -> None:
+        self._step_began = time.perf_counter()
+
+    def after_task_step(self, task: Any) -> None:
+        took = (time.perf_counter() - self._step_began) * 1e3
+        if took > self.worst_step_ms:
+            self.worst_step_ms, self.worst_task = took, task.name
+
+    def told(self) -> dict[str, float | int | str]:
+        """What was found since the last time."""
+        found = {
+            "passes": self.passes,
+            "too_long": self.too_long,
+            "worst_pass_ms": round(self.worst_pass_ms, 2),
+            "worst_busy_ms": round(self.worst_busy_ms, 2),
+            "worst_step_ms": round(self.worst_step_ms, 2),
+            "worst_task": self.worst_task,
+        }
+        self.reset()
+        return found
+
+
+async def serve() -> None:
+    config = load_config()
+    stopwatch = Stopwatch()
+    async with trio.open_nursery() as nursery:
+        telemetry = Telemetry(Metrics(), open_logger(config.log.level, config.log.format))
+        node: Node = await nursery.start(run_node, config, telemetry)
+        print(f"listening on {node.address[0]}:{node.address[1]}", flush=True)
+        trio.lowlevel.add_instrument(stopwatch)
+        while await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
+            print(json.dumps(stopwatch.told()), flush=True)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(serve)
