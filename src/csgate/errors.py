@@ -206,6 +206,13 @@ class StoreUnavailable(Overloaded):
     safe_zh = "暂时无法保存，请稍后再试。"
 
 
+class MediaUnavailable(Overloaded):
+    """The store of pictures does not answer, or cannot do it now. What was asked may be asked again."""
+
+    safe_en = "Pictures cannot be stored or fetched right now. Please try again shortly."
+    safe_zh = "暂时无法保存或读取图片，请稍后再试。"
+
+
 class TurnTimeout(CsgateError):
     code = "timeout"
     http_status = 504

@@ -53,6 +53,18 @@ class Metrics:
         self.cache_misses = Counter(
             "csgate_inference_cache_misses", "Results that had to be computed", ["model"], registry=r
         )
+        # Pictures that are kept
+        self.media_requests = Counter(
+            "csgate_media_requests", "Requests to the store of pictures", ["operation", "outcome"], registry=r
+        )
+        self.media_seconds = Histogram(
+            "csgate_media_request_seconds", "One request to it", ["operation"], buckets=_SECONDS, registry=r
+        )
+        self.media_prepared = Counter(
+            "csgate_media_prepared", "Pictures prepared for keeping, by what was done", ["outcome"], registry=r
+        )
+        self.media_uploads = Gauge("csgate_media_uploads", "Uploads under way", registry=r)
+        self.media_spooled_bytes = Gauge("csgate_media_spooled_bytes", "Bytes of them in memory", registry=r)
         # Generation, by model
         self.first_token = Histogram(
             "csgate_generation_first_token_seconds",
