@@ -183,7 +183,10 @@ Event = LogEvent | LiveEvent
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A finished answer before the log gives it an offset and a timestamp: what ``dialog`` hands to ``session``."""
+    """A finished answer before the log gives it an offset and a timestamp: what ``dialog`` hands to ``session``.
+
+    ``image_url`` is the reference of a picture that goes with it, as in :class:`Picture`.
+    """
 
     text: str
     intent: Intent | None = None
@@ -194,3 +197,4 @@ class Draft(msgspec.Struct, frozen=True):
     timing: dict[str, float] = {}
     quick_replies: tuple[str, ...] = ()
     hand_over: bool = False
+    image_url: str | None = None

@@ -66,6 +66,9 @@ def picture_of(envelope: ClientEnvelope) -> Picture:
         ({"type": "message", "id": "1", "text": "hi"}, Message("1", "hi", None)),
         ({"id": "1", "text": "no type is a message"}, Message("1", "no type is a message", None)),
         ({"id": "1", "text": "hi", "image": None, "upload": None}, Message("1", "hi", None)),
+        ({"id": "1", "upload": "u1"}, Message("1", None, None, "u1")),
+        ({"id": "1", "text": "hi", "image": "", "upload": "u1"}, Message("1", "hi", None, "u1")),
+        ({"id": "1", "text": " ", "image": None, "upload": "u1", "x": [1]}, Message("1", None, None, "u1")),
         ({"id": "1", "text": "hi", "image": ""}, Message("1", "hi", None)),
         ({"id": "1", "text": "a" * CHARS}, Message("1", "a" * CHARS, None)),
         ({"id": "1", "text": "你好", "later": {"field": [1, 2.5, "x", None]}}, Message("1", "你好", None)),
@@ -251,12 +254,15 @@ def test_what_is_not_json(data: bytes, simple: bool) -> None:
         ({"id": "1", "text": "a", "image": True}, "'image'"),
         ({"id": "1", "text": "a", "image": ["AAAA"]}, "'image'"),
         ({"id": "1", "text": "a", "image": {"data": "AAAA"}}, "'image'"),
-        ({"id": "1"}, "'text' or 'image'"),
-        ({"id": "1", "text": None, "image": None}, "'text' or 'image'"),
-        ({"id": "1", "text": "  \n"}, "'text' or 'image'"),
-        ({"id": "1", "text": "", "image": ""}, "'text' or 'image'"),
-        ({"id": "1", "upload": "u1"}, "Uploads are not available"),
-        ({"id": "1", "text": "a", "upload": {"key": "u1"}}, "Uploads are not available"),
+        ({"id": "1"}, "'image'"),
+        ({"id": "1", "text": None, "image": None}, "'image'"),
+        ({"id": "1", "text": "  \n"}, "'image'"),
+        ({"id": "1", "text": "", "image": ""}, "'image'"),
+        ({"id": "1", "text": "a", "upload": {"key": "u1"}}, "'upload'"),
+        ({"id": "1", "text": "a", "upload": ""}, "'upload'"),
+        ({"id": "1", "text": "a", "upload": "u\n1"}, "'upload'"),
+        ({"id": "1", "text": "a", "upload": "u" * 1025}, "'upload'"),
+        ({"id": "1", "image": "AAAA", "upload": "u1"}, "one picture"),
         ({"type": 5, "id": "1", "text": "a"}, "'type'"),
         ({"type": None, "id": "1", "text": "a"}, "'type'"),
         ({"type": "hello", "token": 5}, "'token'"),
@@ -340,7 +346,7 @@ def test_simple_mode_refuses_wrong_fields() -> None:
     with pytest.raises(BadEnvelope) as caught:
         text({"text": 5}, simple=True)
     assert caught.value.text() == "Field 'text' must be a string."
-    with pytest.raises(BadEnvelope, match="'text' or 'image'"):
+    with pytest.raises(BadEnvelope, match="'text', 'image' or 'upload'"):
         text({}, simple=True)
 
 

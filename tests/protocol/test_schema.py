@@ -15,10 +15,10 @@ from csgate.protocol.schema import CLIENT, SERVER, ClientMessage, SimpleMessage
 
 @pytest.mark.parametrize(("decoded", "described"), [(MessageFields, ClientMessage), (SimpleFields, SimpleMessage)])
 def test_the_described_message_is_the_decoded_one(decoded: type, described: type) -> None:
-    """``type`` is the tag, ``image`` a Raw, and ``upload`` is refused for now; everything else is the same."""
+    """``type`` is the tag, ``image`` a Raw, and ``upload`` has a description; everything else is the same."""
     has = {field.name: field.type for field in msgspec.structs.fields(decoded)}
     says = {field.name: field.type for field in msgspec.structs.fields(described)}
-    assert set(has) - set(says) == {"type", "upload"}
+    assert set(has) - set(says) == {"type"}
     assert set(says) <= set(has)
     assert says["text"] == has["text"]
     assert has["image"] == msgspec.Raw | msgspec.UnsetType
@@ -55,6 +55,6 @@ def test_a_message_needs_no_type_but_something_said() -> None:
     for name, required in (("ClientMessage", ["id"]), ("SimpleMessage", [])):
         definition = schemas()["$defs"][name]
         assert definition["required"] == required
-        assert definition["anyOf"] == [{"required": ["text"]}, {"required": ["image"]}]
+        assert definition["anyOf"] == [{"required": [name]} for name in ("text", "image", "upload")]
     assert schemas()["$defs"]["Hello"]["properties"]["type"] == {"enum": ["hello"]}
     assert schemas()["$defs"]["Rate"]["properties"]["score"] == {"type": "integer", "minimum": 1, "maximum": 5}

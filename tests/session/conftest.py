@@ -16,6 +16,7 @@ from csgate.config import SessionSettings
 from csgate.errors import BadImage
 from csgate.events import Draft, Event, Principal
 from csgate.session import Answerer, Conversations, MemoryStore, Store, Turn, open_conversations
+from csgate.session.keeping import Keep
 from csgate.session.sqlite import SqliteStore
 from csgate.session.sqlite_file import migrate
 from csgate.session.sqlite_ledger import Ledger
@@ -143,6 +144,7 @@ class Rig:
         self.telemetry = Telemetry(log=open_logger(stream=self.stream))
         self.store: Any = store or MemoryStore()
         self.answer: Answerer = scripted
+        self.keep: Keep | None = None
         self.recorder = Recorder
         self.slow_store = SlowStore
 
@@ -154,6 +156,7 @@ class Rig:
             SessionSettings(**settings),
             self.telemetry,
             now=lambda: START + timedelta(seconds=trio.current_time()),
+            keep=self.keep,
         ) as conversations:
             yield conversations
 

@@ -69,7 +69,7 @@ async def test_open_turns_run_again_as_the_next_attempt_and_end_once(house: Hous
         first = await conversations.attach(ann, sink)
         await first.submit("before", "hi", None)
         await sink.wait(ReplyEvent)
-        await first.submit("a", "hold", Picture(memoryview(b"\xff\x00"), "binary"))
+        await first.submit("a", "hold", Picture(memoryview(b"\xff\x00"), "binary", "pictures/1"))
         await first.submit("b", "你好", Picture(b"QUFB", "base64"))
         await sink.wait(DeltaEvent, match=lambda event: event.id == "a")
     house.hold = False
@@ -91,7 +91,7 @@ async def test_open_turns_run_again_as_the_next_attempt_and_end_once(house: Hous
     assert (before.attempt, held.attempt, held_again.attempt) == (1, 1, 2)
     assert behind.attempt == 1  # it had not begun
     assert held_again.principal == ann
-    assert held_again.picture == Picture(b"\xff\x00", "binary")
+    assert held_again.picture == Picture(b"\xff\x00", "binary", "pictures/1")
     assert (behind.picture, behind.language, behind.text) == (Picture(b"QUFB", "base64"), "zh", "你好")
     assert [event.offset for event in held_again.history] == [1, 2]
     assert {event.attempt for event in sink.of(DeltaEvent) if event.id == "a"} <= {2}

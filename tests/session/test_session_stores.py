@@ -48,7 +48,9 @@ def steps(draw: st.DrawFn) -> Step:
             digest, asks = draw(st.sampled_from((b"1" * 16, b"2" * 16))), draw(st.booleans())
             text = draw(st.sampled_from(("hi", "", "你好 \U0001f600\x00")))
             picture = draw(
-                st.sampled_from((None, Picture(memoryview(b"\x00\xff"), "binary"), Picture(b"AA", "base64")))
+                st.sampled_from(
+                    (None, Picture(memoryview(b"\x00\xff"), "binary", "pictures/1"), Picture(b"AA", "base64"))
+                )
             )
             turn = OpenTurn(id, text, picture, Principal("ann"), "zh") if asks else None
             return lambda store, at: store.accept(

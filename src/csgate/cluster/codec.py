@@ -28,6 +28,8 @@ class _Turn(msgspec.Struct, frozen=True, array_like=True):
     encoding: Literal["base64", "binary"] | None
     principal: Principal
     language: Language
+    # Behind what earlier versions wrote, which read this and skip it.
+    reference: str | None = None
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -64,6 +66,7 @@ def encode_turn(turn: OpenTurn) -> bytes:
             None if picture is None else picture.encoding,
             turn.principal,
             turn.language,
+            None if picture is None else picture.reference,
         )
     )
 
@@ -73,5 +76,5 @@ def decode_turn(body: bytes, attempt: int) -> OpenTurn:
     turn = _decode_turn(body)
     picture = None
     if turn.picture is not None and turn.encoding is not None:
-        picture = Picture(turn.picture, turn.encoding)
+        picture = Picture(turn.picture, turn.encoding, turn.reference)
     return OpenTurn(turn.id, turn.text, picture, turn.principal, turn.language, attempt)

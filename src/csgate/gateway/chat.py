@@ -5,7 +5,7 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from csgate.events import ErrorEvent, Language, Picture, Principal
 from csgate.gateway.admission import Buckets, Places
 from csgate.gateway.expiry import ExpiryWatch
 from csgate.gateway.listener import Upgrade
+from csgate.gateway.pictures import Album, keep_for, picture_of
 from csgate.gateway.websocket import (
     BinaryMessage,
     ReceiveBudget,
@@ -38,8 +39,8 @@ from csgate.gateway.websocket import (
     WebSocketClosed,
     WebSocketSettings,
 )
-from csgate.protocol import ClientEnvelope, decode_binary, decode_text, error_event, readable_id
-from csgate.session import Conversations
+from csgate.protocol import ClientEnvelope, Message, decode_binary, decode_text, error_event, readable_id
+from csgate.session import Attachment, Conversations
 from csgate.telemetry import Telemetry
 from csgate.wire.handshake import Handshake
 
@@ -85,7 +86,10 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class ChatServices:
-    """What a chat connection needs of its node. ``live`` holds every connection, for the drain."""
+    """What a chat connection needs of its node. ``live`` holds every connection, for the drain.
+
+    ``album`` is where pictures are kept, if they are; ``limits`` are told in ``welcome`` beside those of the protocol.
+    """
 
     config: Config
     auth: Authenticator
@@ -102,6 +106,8 @@ class ChatServices:
     nodes: Callable[[], Sequence[str]]
     now: Callable[[], float]
     live: Live = field(default_factory=Live)
+    album: Album | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 class Chat(ABC):
@@ -256,6 +262,19 @@ class Chat(ABC):
             wait = self.s.picture_bytes.allow(owner, len(picture.data))
         if wait is not None:
             raise RateLimited(retry_after=wait)
+
+    async def submit(self, attachment: Attachment, id: str, message: Message, *, ack: bool = True) -> None:
+        """Puts a message into the conversation.
+
+        Raises:
+            RateLimited: with the seconds to wait.
+            CsgateError: as ``picture_of`` and ``Attachment.submit``.
+        """
+        assert self.principal is not None
+        self.check_rate(message.picture)
+        picture = await picture_of(message, self.principal, self.s.album)
+        await keep_for(attachment.author, attachment.conversation, picture, self.s.album)
+        await attachment.submit(id, message.text, picture, ack=ack)
 
     def tell(self, error: CsgateError, message_id: str | None = None, *, ref: str | None = None) -> None:
         """Reports ``error`` to the peer: code, safe sentence, reference to the log line.

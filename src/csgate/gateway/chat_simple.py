@@ -10,6 +10,7 @@ from csgate.errors import CloseCode, CsgateError, Expired, Overloaded, Unauthori
 from csgate.events import ErrorEvent, Event, ReplyEvent
 from csgate.gateway.chat import Chat, ChatServices
 from csgate.gateway.listener import Upgrade
+from csgate.gateway.pictures import addressed
 from csgate.gateway.websocket import WebSocket
 from csgate.protocol import ClientEnvelope, Message, encode_simple
 from csgate.session import Attachment
@@ -38,7 +39,7 @@ class ChatSimple(Chat):
     def deliver(self, event: Event) -> None:
         """Keeps final events; everything else has no place in this mode."""
         if isinstance(event, ReplyEvent | ErrorEvent) and event.id is not None and event.id in self._slots:
-            self._slots[event.id] = event
+            self._slots[event.id] = addressed(event, self.s.album)
             self._flush()
 
     def token_expiring(self, seconds_left: float) -> None:
@@ -93,8 +94,7 @@ class ChatSimple(Chat):
 
     async def _submit(self, attachment: Attachment, slot: str, envelope: ClientEnvelope) -> None:
         assert isinstance(envelope, Message)  # nothing else is decoded in this mode
-        self.check_rate(envelope.picture)
-        await attachment.submit(slot, envelope.text, envelope.picture, ack=False)
+        await self.submit(attachment, slot, envelope, ack=False)
 
     def _flush(self) -> None:
         while self._slots:

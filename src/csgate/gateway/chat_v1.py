@@ -19,6 +19,7 @@ from csgate.events import ErrorEvent, Event, Principal, ProgressEvent
 from csgate.gateway.chat import Chat, ChatServices
 from csgate.gateway.expiry import Watch
 from csgate.gateway.listener import Upgrade
+from csgate.gateway.pictures import addressed
 from csgate.gateway.websocket import WebSocket
 from csgate.protocol import (
     Cancel,
@@ -63,7 +64,7 @@ class ChatV1(Chat):
             self._held.append(event)
         else:
             # Progress is soon followed by something; it may share its system call.
-            self.ws.send_text(encode(event), more=isinstance(event, ProgressEvent))
+            self.ws.send_text(encode(addressed(event, self.s.album)), more=isinstance(event, ProgressEvent))
 
     # --- what the expiry watch calls ---------------------------------------------------------------------------------
 
@@ -166,6 +167,7 @@ class ChatV1(Chat):
                         "max_message_bytes": limits.max_message_bytes,
                         "max_text_chars": limits.max_text_chars,
                         "max_pixels": self.s.config.inference.max_pixels,
+                        **self.s.limits,
                     },
                     nodes=tuple(self.s.nodes()),
                     engine=self.s.engine(),
@@ -173,7 +175,8 @@ class ChatV1(Chat):
             )
         )
         if hello.conversation is not None or attachment.history:
-            self.ws.send_text(encode(History(events=attachment.history)))
+            events = tuple([addressed(event, self.s.album) for event in attachment.history])
+            self.ws.send_text(encode(History(events=events)))
             attachment.history = ()
         if attachment.state_event is not None:
             self.ws.send_text(encode(attachment.state_event))
@@ -183,16 +186,15 @@ class ChatV1(Chat):
             attachment.snapshot = None
         held, self._held = self._held or [], None
         for event in held:
-            self.ws.send_text(encode(event))
+            self.ws.send_text(encode(addressed(event, self.s.album)))
 
     async def _handle(self, envelope: ClientEnvelope) -> None:
         attachment = self._attachment
         assert attachment is not None
         match envelope:
-            case Message(id=message_id, text=text, picture=picture):
+            case Message(id=message_id):
                 assert message_id is not None
-                self.check_rate(picture)
-                await attachment.submit(message_id, text, picture)
+                await self.submit(attachment, message_id, envelope)
             case Cancel():
                 attachment.cancel(envelope.id)
             case Typing():

@@ -15,12 +15,14 @@ MAX_TOKEN_CHARS: Final = 8192
 MAX_REASON_CHARS: Final = 500
 MAX_COMMENT_CHARS: Final = 2000
 MAX_LOCALE_CHARS: Final = 35
+MAX_UPLOAD_CHARS: Final = 1024
 # Beyond 2^53 a JSON number is no longer exact in JavaScript, and an echo would come back changed.
 MAX_EXACT_INTEGER: Final = 2**53
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Token = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]
 Locale = Annotated[str, Meta(min_length=1, max_length=MAX_LOCALE_CHARS)]
+Upload = Annotated[str, Meta(min_length=1, max_length=MAX_UPLOAD_CHARS)]
 Offset = Annotated[int, Meta(ge=0, le=MAX_EXACT_INTEGER)]
 Score = Annotated[int, Meta(ge=1, le=5)]
 Comment = Annotated[str, Meta(max_length=MAX_COMMENT_CHARS)]
@@ -46,15 +48,17 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Message(msgspec.Struct, frozen=True, tag="message"):
-    """What the customer says. ``id`` is None in simple mode only; one of ``text`` and ``picture`` is there.
+    """What the customer says. ``id`` is None in simple mode only; one of ``text``, ``picture`` and ``upload`` is there.
 
     A text of nothing but white space beside a picture counts as no text. ``picture`` may be a view into the received
-    message, which lives as long as it does.
+    message, which lives as long as it does. ``upload`` names a picture that came another way, and there is no
+    ``picture`` then.
     """
 
     id: str | None
     text: str | None
     picture: Picture | None
+    upload: str | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

@@ -31,6 +31,7 @@ from csgate.protocol.client import (
     Rate,
     Refresh,
     Typing,
+    Upload,
 )
 
 Buffer = bytes | bytearray | memoryview
@@ -54,7 +55,7 @@ class SimpleFields(msgspec.Struct, frozen=True):
     type: str | UnsetType = UNSET
     text: str | None = None
     image: Raw | UnsetType = UNSET
-    upload: Raw | UnsetType = UNSET
+    upload: Upload | None = None
 
 
 class StrictSimpleFields(SimpleFields, frozen=True, forbid_unknown_fields=True):
@@ -122,7 +123,7 @@ def decode_text(data: Buffer, *, simple: bool, max_depth: int, max_text_chars: i
         else:
             picture = envelope.picture if isinstance(envelope, Message) else None
             if isinstance(envelope, Message) and picture is not None and picture.data == _STAND_IN:
-                return Message(envelope.id, envelope.text, Picture(long, "base64"))
+                return Message(envelope.id, envelope.text, Picture(long, "base64"), envelope.upload)
     return _decode_guarded(data, None, simple, max_depth, max_text_chars)
 
 
@@ -275,16 +276,18 @@ def _message(fields: SimpleFields, data: Buffer, attached: memoryview | None, ma
             raise refusals.text_too_long(max_text_chars)
         if not text or text.isspace():
             text = None
-    if fields.upload is not UNSET and bytes(memoryview(fields.upload)[:4]) != b"null":
-        raise refusals.no_uploads()
+    upload = fields.upload
+    _check_name("upload", upload)
     picture = None if fields.image is UNSET else _picture(fields.image, data)
     if attached is not None:
         if picture is not None:
             raise refusals.image_in_header()
         picture = Picture(attached, "binary") if attached else None
-    if text is None and picture is None:
+    if upload is not None and picture is not None:
+        raise refusals.two_pictures()
+    if text is None and picture is None and upload is None:
         raise refusals.nothing_said()
-    return Message(id, text, picture)
+    return Message(id, text, picture, upload)
 
 
 def _picture(image: Raw, data: Buffer) -> Picture | None:

@@ -23,6 +23,7 @@ _EXPECTED: Final[dict[str, tuple[str, str]]] = {
     "reply": (_NAME_EN, _NAME_ZH),
     "text": ("a string", "字符串"),
     "image": ("a string of Base64", "Base64 字符串"),
+    "upload": ("what an upload was answered with", "上传接口返回的名称"),
     "token": (f"a string of 1 to {MAX_TOKEN_CHARS} characters", f"1 至 {MAX_TOKEN_CHARS} 个字符的字符串"),
     "offset": ("a whole number, 0 or more", "不小于 0 的整数"),
     "locale": (
@@ -78,7 +79,16 @@ def rest_too_large() -> TooLarge:
 
 
 def nothing_said() -> BadEnvelope:
-    return BadEnvelope(public="A message needs 'text' or 'image'.", public_zh="消息必须包含 'text' 或 'image'。")
+    return BadEnvelope(
+        public="A message needs 'text', 'image' or 'upload'.", public_zh="消息必须包含 'text'、'image' 或 'upload'。"
+    )
+
+
+def two_pictures() -> BadEnvelope:
+    return BadEnvelope(
+        public="A message takes one picture: in 'image', behind the header, or named by 'upload'.",
+        public_zh="一条消息只能带一张图片：放在 'image' 中、紧随头部之后，或由 'upload' 指明。",
+    )
 
 
 def no_uploads() -> BadEnvelope:

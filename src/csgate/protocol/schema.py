@@ -17,28 +17,35 @@ from csgate.events import (
     StateEvent,
     TypingEvent,
 )
-from csgate.protocol.client import Cancel, Handoff, Hello, Id, Ping, Rate, Refresh, Typing
+from csgate.protocol.client import MAX_UPLOAD_CHARS, Cancel, Handoff, Hello, Id, Ping, Rate, Refresh, Typing
 from csgate.protocol.server import Draining, History, Pong, TokenExpiring, Welcome
 
 PROTOCOL_VERSION: Final = 1
 """Raised when something that was promised changes: see contracts/README.md. Another subprotocol goes with it."""
 
 _BASE64: Final = "The picture in Base64 (RFC 4648), or as a data: URL."
+_UPLOAD: Final = "Instead of `image`, never beside it: the name that an upload was given."
+_Upload = Annotated[str, Meta(min_length=1, max_length=MAX_UPLOAD_CHARS, description=_UPLOAD)]
 
 
 class ClientMessage(msgspec.Struct, frozen=True, tag="message"):
-    """``csgate.v1``: ``text``, ``image`` or both. Stands for the decoder's fields, whose ``Raw`` has no schema."""
+    """``csgate.v1``: ``text``, a picture (``image`` or ``upload``), or both.
+
+    Stands for the decoder's fields, whose ``Raw`` has no schema.
+    """
 
     id: Id
     text: str | None = None
     image: Annotated[str, Meta(description=_BASE64)] | None = None
+    upload: _Upload | None = None
 
 
 class SimpleMessage(msgspec.Struct, frozen=True, tag="message"):
-    """Simple mode: ``text``, ``image`` or both."""
+    """Simple mode: ``text``, a picture (``image`` or ``upload``), or both."""
 
     text: str | None = None
     image: Annotated[str, Meta(description=_BASE64)] | None = None
+    upload: _Upload | None = None
 
 
 CLIENT: Final = (Hello, ClientMessage, SimpleMessage, Cancel, Typing, Rate, Handoff, Refresh, Ping)
@@ -65,10 +72,11 @@ def schemas() -> dict[str, Any]:
     """One JSON Schema document: ``client`` and ``server`` list what each side may send, ``$defs`` says how."""
     references, definitions = msgspec.json.schema_components((*CLIENT, *SERVER), ref_template="#/$defs/{name}")
     for kind in (ClientMessage, SimpleMessage):
-        # An object without a type is a message; and one of the two fields has to be there.
+        # An object without a type is a message; and something has to be said. That it takes one picture at the most is
+        # only described: generators of types cannot read a "not".
         definition = definitions[kind.__name__]
         definition["required"] = [name for name in definition["required"] if name != "type"]
-        definition["anyOf"] = [{"required": ["text"]}, {"required": ["image"]}]
+        definition["anyOf"] = [{"required": ["text"]}, {"required": ["image"]}, {"required": ["upload"]}]
     clients = len(CLIENT)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

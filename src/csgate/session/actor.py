@@ -273,8 +273,10 @@ class Actor:
 
     def _begin(self, turn: PendingTurn) -> None:
         if self._conversation.state == "human":
-            self._end(turn, Stop.MUTED)
-            return
+            if self._office.keep is None or turn.open.picture is None:
+                self._end(turn, Stop.MUTED)
+                return
+            turn.stop = Stop.MUTED  # the person wants to see the picture
         self._running = turn
         turn.scope.deadline = trio.current_time() + self._office.settings.turn_seconds
         self._office.start(self._answer, turn)
@@ -290,6 +292,8 @@ class Actor:
 
     def _end(self, turn: PendingTurn, why: Stop) -> None:
         """Ends a turn that does not run."""
+        if not self._conversation.vanished:
+            self._office.keep_anyway(self._conversation.header.id, turn.open.picture)
         turn.final = finals.stopped(
             turn.open.id, why, "", turn.open.language, new_reference(), self._office.timestamp()
         )
@@ -365,7 +369,14 @@ class Actor:
         """See :meth:`csgate.session.attachment.Attachment.submit`."""
         office, conversation = self._office, self._conversation
         await self._be_heard()
-        event = MessageEvent(id=id, offset=0, author=sender.author, text=text, timestamp=office.timestamp())
+        event = MessageEvent(
+            id=id,
+            offset=0,
+            author=sender.author,
+            text=text,
+            timestamp=office.timestamp(),
+            image_url=None if picture is None else picture.reference,
+        )
         if sender.author == "human":
             accepted, turn = await accept_agent(conversation, event, digest), None
         else:

@@ -10,9 +10,10 @@ import trio
 from structlog import contextvars
 
 from csgate.errors import CsgateError, Internal, PeerError, TurnTimeout
-from csgate.events import LogEvent, MessageEvent, ProgressEvent
+from csgate.events import Draft, LogEvent, MessageEvent, ProgressEvent
 from csgate.session import finals
 from csgate.session.identity import new_reference
+from csgate.session.keeping import keep_by
 from csgate.session.persistence import until_stored
 from csgate.session.store import FinalEvent
 from csgate.session.turn import PendingTurn, Turn
@@ -26,7 +27,8 @@ _OFFSET: Final = attrgetter("offset")
 async def answer_turn(conversation: "Conversation", pending: PendingTurn, wake: Callable[[], None]) -> None:
     """Sets ``pending.final``, whatever happens short of the end of the nursery.
 
-    The scope of ``pending`` is entered here; cancelling it removes everything that works for this turn.
+    The scope of ``pending`` is entered here; cancelling it removes everything that works for this turn. One that was
+    muted before it began is only here to have its picture kept.
 
     Args:
         wake: called when deltas are held back, which have to be sent later.
@@ -35,27 +37,27 @@ async def answer_turn(conversation: "Conversation", pending: PendingTurn, wake: 
     office = conversation.office
     final: FinalEvent | None = None
     failure: Exception | None = None
+    silent = pending.stop is not None
     try:
         with pending.scope:
-            draft = await office.answer(await _turn(conversation, pending, wake))
-            final = finals.answered(pending.open.id, draft, office.timestamp())
-            pending.hand_over = draft.hand_over
+            if silent:
+                await _keep(conversation, pending)
+                final = _stopped(conversation, pending)
+            else:
+                draft = await _answer(conversation, pending, wake)
+                final = finals.answered(pending.open.id, draft, office.timestamp())
+                pending.hand_over = draft.hand_over
     except Exception as error:
         # The edge of the turn: what goes wrong in one ends that one.
         final, failure = None, _sole(error)
-    if pending.stop is not None:
+    if pending.stop is not None and not silent:
         # Also when the answerer finished in spite of it: nobody wants that answer any more.
         if failure is not None:
             _report(conversation, failure, new_reference())
         pending.hand_over = False
-        final = finals.stopped(
-            pending.open.id,
-            pending.stop,
-            pending.stream.text,
-            pending.open.language,
-            new_reference(),
-            office.timestamp(),
-        )
+        final = _stopped(conversation, pending)
+        if not conversation.vanished:
+            office.keep_anyway(conversation.header.id, pending.open.picture)
     elif final is None:
         failure = TurnTimeout() if failure is None else failure
         ref = new_reference()
@@ -63,6 +65,30 @@ async def answer_turn(conversation: "Conversation", pending: PendingTurn, wake: 
         told = failure if isinstance(failure, CsgateError) else Internal()
         final = finals.failed(pending.open.id, told, pending.open.language, ref, office.timestamp())
     pending.final = final
+
+
+async def _answer(conversation: "Conversation", pending: PendingTurn, wake: Callable[[], None]) -> Draft:
+    """Answers, and has the picture kept meanwhile."""
+    office = conversation.office
+    turn = await _turn(conversation, pending, wake)
+    if office.keep is None or turn.picture is None or turn.picture.reference is None:
+        return await office.answer(turn)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_keep, conversation, pending)
+        return await office.answer(turn)
+
+
+async def _keep(conversation: "Conversation", pending: PendingTurn) -> None:
+    office = conversation.office
+    if office.keep is not None:
+        id, picture, deadline = conversation.header.id, pending.open.picture, pending.scope.deadline
+        await keep_by(office.keep, id, picture, deadline, office.telemetry)
+
+
+def _stopped(conversation: "Conversation", pending: PendingTurn) -> FinalEvent:
+    assert pending.stop is not None
+    opened, now = pending.open, conversation.office.timestamp()
+    return finals.stopped(opened.id, pending.stop, pending.stream.text, opened.language, new_reference(), now)
 
 
 async def _turn(conversation: "Conversation", pending: PendingTurn, wake: Callable[[], None]) -> Turn:
@@ -114,10 +140,16 @@ def _before(events: tuple[LogEvent, ...], offset: int) -> tuple[LogEvent, ...]:
 
 
 def _sole(error: Exception) -> Exception:
-    """Out of the groups that nurseries wrap a single exception in."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    """Out of the groups that nurseries wrap exceptions in; of several, what nobody expected, then the peer's doing."""
+    while isinstance(error, ExceptionGroup):
+        error = min(error.exceptions, key=_by_whom)
     return error
+
+
+def _by_whom(error: Exception) -> int:
+    if isinstance(error, CsgateError):
+        return 1 if isinstance(error, PeerError) else 2
+    return 0
 
 
 def _report(conversation: "Conversation", error: Exception, ref: str) -> None:

@@ -14,6 +14,7 @@ from csgate.session.attachment import Attachment, Sink
 from csgate.session.conversation import Conversation
 from csgate.session.hearing import Hearing
 from csgate.session.identity import new_conversation_id, new_epoch
+from csgate.session.keeping import Keep
 from csgate.session.office import ANY_TIME, Office
 from csgate.session.reopening import reopen_turns
 from csgate.session.store import Header, Page, Store
@@ -40,6 +41,7 @@ async def open_conversations(
     telemetry: Telemetry,
     *,
     now: Callable[[], datetime] = _utc_now,
+    keep: Keep | None = None,
 ) -> AsyncIterator["Conversations"]:
     """Owns the nursery in which conversation actors and turns run, so that they outlive connections.
 
@@ -49,9 +51,11 @@ async def open_conversations(
 
     Args:
         now: wall clock for timestamps, aware of its zone. Deadlines use Trio's clock.
+        keep: called beside ``answer`` for each message with a picture that has a reference: no turn ends well before
+            its picture is kept, and one that is stopped has it kept all the same.
     """
     async with trio.open_nursery() as nursery:
-        office = Office(store, answer, settings, telemetry, now, nursery.start_soon)
+        office = Office(store, answer, settings, telemetry, now, nursery.start_soon, keep)
         office.count(said=await store.count())
         store.listen(office.vanished)
         await reopen_turns(office)

@@ -28,6 +28,7 @@ def answered(id: str, draft: Draft, timestamp: str) -> ReplyEvent:
         timestamp=timestamp,
         timing=draft.timing,
         quick_replies=draft.quick_replies,
+        image_url=draft.image_url,
     )
 
 

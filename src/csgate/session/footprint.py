@@ -27,9 +27,9 @@ def event_bytes(event: LogEvent) -> int:
     """One event in the log."""
     match event:
         case MessageEvent():
-            return MESSAGE_BYTES + _text_bytes(event.id) + _text_bytes(event.text)
+            return MESSAGE_BYTES + sum(map(_text_bytes, (event.id, event.text, event.image_url or "")))
         case ReplyEvent():
-            size = REPLY_BYTES + _text_bytes(event.text) + _text_bytes(event.analysis)
+            size = REPLY_BYTES + sum(map(_text_bytes, (event.text, event.analysis, event.image_url or "")))
             return size + sum(map(_text_bytes, event.quick_replies))
         case ErrorEvent():
             return EVENT_BYTES + _text_bytes(event.message)

@@ -10,6 +10,8 @@ import trio
 from structlog.contextvars import clear_contextvars
 
 from csgate.config import SessionSettings
+from csgate.events import Picture
+from csgate.session.keeping import Keep, keep_anyway
 from csgate.session.shared import SharedStore
 from csgate.session.store import PromptStore, Store
 from csgate.session.turn import Answerer
@@ -34,6 +36,7 @@ class Office:
 
     Attributes:
         live: the conversations with somebody attached or work pending, by id.
+        keep: keeps the pictures of messages; None where they are not kept.
         open_bytes: of the pictures that open turns hold.
         prompt: the store never yields.
         shared: the store, where other processes use it too.
@@ -50,6 +53,7 @@ class Office:
         "answer",
         "closed",
         "draining",
+        "keep",
         "live",
         "open_bytes",
         "open_turns",
@@ -68,11 +72,13 @@ class Office:
         telemetry: Telemetry,
         now: Callable[[], datetime],
         start_soon: StartSoon,
+        keep: Keep | None = None,
     ) -> None:
         self.store = store
         self.prompt = PromptStore in type(store).__bases__
         self.shared = store if isinstance(store, SharedStore) else None
         self.answer = answer
+        self.keep = keep
         self.settings = settings
         self.telemetry = telemetry
         self.live: dict[str, Conversation] = {}
@@ -103,6 +109,12 @@ class Office:
     def start(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Starts a task that outlives whoever calls."""
         self._context.run(self._start_soon, async_fn, *args)
+
+    def keep_anyway(self, conversation: str, picture: Picture | None) -> None:
+        """Has the picture of a turn that has ended kept, in the background."""
+        if self.keep is not None and picture is not None and picture.reference is not None:
+            deadline = trio.current_time() + self.settings.turn_seconds
+            self.start(keep_anyway, self.keep, conversation, picture, deadline, self.telemetry)
 
     # --- Conversations, counted ---
 

@@ -73,6 +73,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     ),
     # For whoever wants all that is kept of one customer.
     ("CREATE INDEX conversations_subject ON conversations (subject)",),
+    # What the log keeps of the picture, which the turn has yet to put where that says.
+    ("ALTER TABLE turns ADD COLUMN reference TEXT",),
 )
 
 

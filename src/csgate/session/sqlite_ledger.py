@@ -122,7 +122,7 @@ class Ledger:
         if turn is not None:
             picture = turn.picture
             self._execute(
-                "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     row.key,
                     offset,
@@ -133,6 +133,7 @@ class Ledger:
                     turn.attempt,
                     None if picture is None else picture.encoding,
                     None if picture is None else picture.data,
+                    None if picture is None else picture.reference,
                 ),
             )
         return Accepted(offset, new=True), self._add(row, event, (event.id, digest, outcome))
@@ -163,7 +164,7 @@ class Ledger:
         )
         rows = self._execute(
             "SELECT c.id, c.epoch, c.issuer, c.tenant, c.subject, c.state, t.offset, t.id, t.text, t.encoding,"
-            " t.picture, t.principal, t.language, t.attempt"
+            " t.picture, t.reference, t.principal, t.language, t.attempt"
             " FROM turns AS t JOIN conversations AS c ON c.key = t.conversation ORDER BY t.conversation, t.offset"
         )
         return [_reopened(row) for row in rows.fetchall()]
@@ -262,7 +263,7 @@ def _state(body: bytes | None) -> StateEvent | None:
 
 
 def _reopened(row: tuple[Any, ...]) -> Reopened:
-    offset, id, text, encoding, picture, principal, language, attempt = row[6:]
-    shown = None if encoding is None else Picture(picture, encoding)
+    offset, id, text, encoding, picture, reference, principal, language, attempt = row[6:]
+    shown = None if encoding is None else Picture(picture, encoding, reference)
     turn = OpenTurn(id, text, shown, _decode_principal(principal), language, attempt)
     return Reopened(Header(*row[:5]), _state(row[5]), offset, turn)
