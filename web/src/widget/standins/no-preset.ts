@@ -1,0 +1,2 @@
+/** Stands in for presets of markdown-it that are not used. */
+export default {};
