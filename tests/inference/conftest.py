@@ -237,6 +237,6 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(repository: Path) -> Callable[..., InferenceSettings]:
     def make(**changes: Any) -> InferenceSettings:
-        return InferenceSettings(**({"models_dir": repository, "device": "cpu"} | changes))
+        return InferenceSettings(**({"models_dir": repository, "device": "cpu", "ocr": "off"} | changes))
 
     return make

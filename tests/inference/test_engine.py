@@ -278,7 +278,7 @@ async def test_the_shipped_models_are_the_default(
 ) -> None:
     monkeypatch.setattr("csgate.inference.loading.models_dir", lambda: repository)
     assert callable(shipped.models_dir)
-    async with open_engine(InferenceSettings(device="cpu"), telemetry) as engine:
+    async with open_engine(InferenceSettings(device="cpu", ocr="off"), telemetry) as engine:
         assert engine.can("fusion")
 
 

@@ -80,7 +80,7 @@ async def test_a_clip_folder_tags_by_words_in_any_language(
 ) -> None:
     add_clip(source, tmp_path / "models", choices(embedded=language))
     settings = InferenceSettings(
-        models_dir=tmp_path / "models", device="cpu", embeddings_dir=tmp_path / "kept", warm_up=False
+        models_dir=tmp_path / "models", device="cpu", embeddings_dir=tmp_path / "kept", warm_up=False, ocr="off"
     )
     right = 0
     async with open_engine(settings, telemetry) as engine:
@@ -100,7 +100,7 @@ async def tags(settings: InferenceSettings, telemetry: Telemetry) -> tuple[Any, 
 def clip_settings(source: Path, tmp_path: Path) -> InferenceSettings:
     add_clip(source, tmp_path / "models", choices())
     return InferenceSettings(
-        models_dir=tmp_path / "models", device="cpu", embeddings_dir=tmp_path / "kept", warm_up=False
+        models_dir=tmp_path / "models", device="cpu", embeddings_dir=tmp_path / "kept", warm_up=False, ocr="off"
     )
 
 

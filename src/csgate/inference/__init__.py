@@ -1,7 +1,16 @@
-"""ONNX models, batched: intent and sentiment of texts, tags of pictures."""
+"""ONNX models, batched: intent and sentiment of texts, tags of pictures; and the text in pictures."""
 
 from csgate.inference.engine import Engine, open_engine
-from csgate.inference.results import EngineInfo, IntentResult, ModelInfo, PictureResult, SentimentResult, Timing
+from csgate.inference.results import (
+    EngineInfo,
+    IntentResult,
+    ModelInfo,
+    PictureResult,
+    ReadText,
+    SentimentResult,
+    TextLine,
+    Timing,
+)
 
 __all__ = [
     "Engine",
@@ -9,7 +18,9 @@ __all__ = [
     "IntentResult",
     "ModelInfo",
     "PictureResult",
+    "ReadText",
     "SentimentResult",
+    "TextLine",
     "Timing",
     "open_engine",
 ]

@@ -1,6 +1,7 @@
 """The engine: every task's model, its batcher and the cache, opened together and warm on return."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -13,15 +14,20 @@ from csgate.events import Intent, Picture
 from csgate.inference.batcher import Batcher, open_batcher
 from csgate.inference.bindings import Array
 from csgate.inference.cache import ResultCache
-from csgate.inference.loading import load_models
+from csgate.inference.loading import LoadedModel, load_models
 from csgate.inference.manifest import TaskName
+from csgate.inference.reading import Reader, open_reader
+from csgate.inference.reading_model import TextModel, load_text_model, stand_back
 from csgate.inference.repository import SENTIMENTS, Model
 from csgate.inference.results import (
     EngineInfo,
     IntentResult,
     ModelInfo,
+    PictureKind,
     PictureResult,
+    ReadText,
     SentimentResult,
+    ServedTask,
     Timing,
     Vector,
 )
@@ -87,20 +93,23 @@ class Engine:
         stations: dict[TaskName, Station],
         pictures: ResultCache[Seen],
         texts: ResultCache[Ranking | Vector],
-        settings: InferenceSettings,
+        reader: Reader | None = None,
     ) -> None:
         self._stations = stations
         self._pictures = pictures
         self._texts = texts
-        models = {task: station.info() for task, station in stations.items()}
+        self._reader = reader
+        models: dict[ServedTask, ModelInfo] = {task: station.info() for task, station in stations.items()}
+        if reader is not None:
+            models["reader"] = reader.info
         first = next(iter(models.values()), None)
         self.info: Final = EngineInfo(
             provider=first.provider if first else "none", precision=first.precision if first else "none", models=models
         )
 
-    def can(self, task: TaskName) -> bool:
+    def can(self, task: ServedTask) -> bool:
         """Whether a model for ``task`` is there."""
-        return task in self._stations
+        return task in self.info.models
 
     async def classify_intent(
         self,
@@ -206,6 +215,29 @@ class Engine:
             kind_score=seen.kind[1] if seen.kind else 0.0,
         )
 
+    async def read_picture(
+        self,
+        picture: Picture,
+        *,
+        kind: PictureKind | None = None,
+        share: str = "",
+        principal: str = "",
+        priority: int = 1,
+        deadline: float = float("inf"),
+    ) -> ReadText:
+        """The text in a picture, which takes up to ``inference.ocr_seconds`` at the lowest priority.
+
+        ``kind``: a screenshot is taken to have text; anything else is glanced at first. Stickers are not to be read.
+
+        Raises:
+            BadBase64, BadImage, UnsupportedImage, ImageTooLarge: the picture is refused.
+        """
+        if self._reader is None:
+            raise EngineUnavailable("no reader is installed")
+        return await self._reader.read(
+            picture, glance=kind != "screenshot", principal=(share, principal), priority=priority, deadline=deadline
+        )
+
     async def tag_tensor(
         self,
         row: Array,
@@ -239,7 +271,9 @@ async def open_engine(
     """
     pictures: ResultCache[Seen] = ResultCache(settings.cache_items, settings.cache_bytes)
     texts: ResultCache[Ranking | Vector] = ResultCache(settings.cache_items, settings.cache_bytes // 4)
-    loaded = await trio.to_thread.run_sync(load_models, settings, telemetry, runner_factory or open_runner, pictures)
+    loaded, text_model = await trio.to_thread.run_sync(
+        _load, settings, telemetry, runner_factory or open_runner, pictures
+    )
     async with AsyncExitStack() as stack:
         stations: dict[TaskName, Station] = {}
         for task, ready in loaded.items():
@@ -267,7 +301,22 @@ async def open_engine(
                 batch=ready.plan.most,
                 parallel=ready.parallel,
             )
-        yield Engine(stations, pictures, texts, settings)
+        reader = None
+        if text_model is not None:
+            reader = await stack.enter_async_context(open_reader(text_model, settings, telemetry))
+        yield Engine(stations, pictures, texts, reader)
+
+
+def _load(
+    settings: InferenceSettings, telemetry: Telemetry, open_one: RunnerFactory, pictures: ResultCache[Seen]
+) -> tuple[dict[TaskName, LoadedModel], TextModel | None]:
+    """All models; those that read last, as warming up the others measures them, and in a thread of their own, as
+    priority is inherited."""
+    loaded = load_models(settings, telemetry, open_one, pictures)
+    if settings.ocr == "off":
+        return loaded, None
+    with ThreadPoolExecutor(1, "csgate-reader-load", initializer=stand_back) as thread:
+        return loaded, thread.submit(load_text_model, settings, telemetry.log).result()
 
 
 def _together(first: Timing, second: Timing) -> Timing:

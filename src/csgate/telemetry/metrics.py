@@ -65,6 +65,9 @@ class Metrics:
         )
         self.media_uploads = Gauge("csgate_media_uploads", "Uploads under way", registry=r)
         self.media_spooled_bytes = Gauge("csgate_media_spooled_bytes", "Bytes of them in memory", registry=r)
+        self.pictures_read = Counter(
+            "csgate_pictures_read", "Pictures looked at for text, by outcome", ["outcome"], registry=r
+        )
         # Generation, by model
         self.first_token = Histogram(
             "csgate_generation_first_token_seconds",
