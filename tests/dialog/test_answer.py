@@ -37,6 +37,7 @@ from csgate.inference.results import (
     SentimentResult,
     Timing,
 )
+from csgate.media import Shown
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry, open_logger
 
@@ -463,3 +464,40 @@ async def test_cancelling_reaches_the_engine(autojump_clock: MockClock) -> None:
         await answered(engine, "hello there", STICKER)
     assert scope.cancelled_caught
     assert sorted(engine.cancelled) == ["intent", "tagger"]
+
+
+# --- What was seen, shown --------------------------------------------------------------------------------------------
+
+
+class Easel:
+    """Makes the picture of what was seen, after ``seconds``."""
+
+    def __init__(self, reference: str | None = "results/1", seconds: float = 0.0) -> None:
+        self.reference = reference
+        self.seconds = seconds
+        self.asked: list[tuple[str, Picture, Shown]] = []
+
+    async def __call__(self, conversation: str, picture: Picture, seen: Shown) -> str | None:
+        self.asked.append((conversation, picture, seen))
+        await trio.sleep(self.seconds)
+        return self.reference
+
+
+async def test_what_was_seen_is_shown() -> None:
+    engine = FakeEngine(tags=[Tag("cat", "Cat", 0.9)], kind=("photo", 0.9))
+    kept = Picture(b"photo", "binary", "pictures/1")
+    for reference in ("results/1", None):
+        easel = Easel(reference)
+        shop = Dialog(SHOP, engine, DialogSettings(), Telemetry(), show=easel)
+        assert (await shop.answer(turn("look", kept))).image_url == reference
+        ((conversation, picture, seen),) = easel.asked
+        assert (conversation, picture) == ("c", kept)
+        assert (seen.kind, seen.language, [tag.name for tag in seen.tags]) == ("photo", "en", ["cat"])
+
+
+async def test_nothing_is_shown_of_what_is_not_kept() -> None:
+    easel = Easel()
+    shop = Dialog(SHOP, FakeEngine(), DialogSettings(), Telemetry(), show=easel)
+    assert (await shop.answer(turn("look", STICKER))).image_url is None
+    assert (await shop.answer(turn("hello"))).image_url is None
+    assert not easel.asked

@@ -1,30 +1,45 @@
-"""The answerer of the conversations: understand, decide, compose."""
+"""The answerer of the conversations: understand, decide, compose; and, of a picture, show what was seen."""
+
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import trio
 
 from csgate.config import DialogSettings
 from csgate.dialog.compose import compose
-from csgate.dialog.decide import decide
+from csgate.dialog.decide import Decision, decide
 from csgate.dialog.engine import Engine
 from csgate.dialog.lookup import Lookup
 from csgate.dialog.pack import Pack
-from csgate.dialog.understand import understand
+from csgate.dialog.understand import Understanding, understand
 from csgate.dialog.writing import Writer
-from csgate.events import Draft
+from csgate.events import Draft, Picture
+from csgate.media import Shown
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry
+
+Show = Callable[[str, Picture, Shown], Awaitable[str | None]]
+"""Makes the picture that shows what was seen in a conversation's picture, and gives its reference; None for none."""
 
 
 class Dialog:
     """Answers turns from one pack. Holds no state of conversations: everything it knows is in the turn."""
 
     def __init__(
-        self, pack: Pack, engine: Engine, settings: DialogSettings, telemetry: Telemetry, writer: Writer | None = None
+        self,
+        pack: Pack,
+        engine: Engine,
+        settings: DialogSettings,
+        telemetry: Telemetry,
+        writer: Writer | None = None,
+        show: Show | None = None,
     ) -> None:
-        """``writer`` puts answers into generators' words; without one the pack's own are sent."""
+        """``writer`` puts answers into generators' words; without one the pack's own are sent. ``show`` is asked for
+        pictures that have a reference, thus are kept.
+        """
         self.pack = pack
         self._writer = writer
+        self._show = show
         self._engine = engine
         self._default = settings.language
         self._lookup = Lookup(pack, engine, telemetry)
@@ -54,8 +69,14 @@ class Dialog:
         turn.progress("answering")
         decision = decide(understanding, self.pack)
         draft = compose(decision, understanding, self.pack, (trio.current_time() - began) * 1e3)
-        if self._writer is not None:
-            draft = await self._writer.rewrite(decision, understanding, draft, turn)
+        if self._show is None or turn.picture is None or turn.picture.reference is None:
+            draft = await self._worded(decision, understanding, draft, turn)
+        else:
+            shown = _Shown()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(shown.by, self._show, turn.conversation, turn.picture, understanding)
+                draft = await self._worded(decision, understanding, draft, turn)
+            draft = msgspec.structs.replace(draft, image_url=shown.reference)
         self._log.debug(
             "decided",
             decision=type(decision).__name__,
@@ -67,3 +88,18 @@ class Dialog:
             **draft.timing,
         )
         return draft
+
+    async def _worded(self, decision: Decision, understanding: Understanding, draft: Draft, turn: Turn) -> Draft:
+        if self._writer is None:
+            return draft
+        return await self._writer.rewrite(decision, understanding, draft, turn)
+
+
+class _Shown:
+    """What comes of showing a picture while its answer is written."""
+
+    reference: str | None = None
+
+    async def by(self, show: Show, conversation: str, picture: Picture, understanding: Understanding) -> None:
+        seen = Shown(understanding.tags, understanding.kind, (), understanding.language)
+        self.reference = await show(conversation, picture, seen)

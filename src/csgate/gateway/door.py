@@ -24,7 +24,8 @@ class Readiness:
 class Door:
     """``allow_guest`` and ``allow_request`` take an address and return ``None`` or the seconds to wait.
 
-    ``nodes`` describes all nodes of the cluster, if there is one.
+    ``nodes`` describes all nodes of the cluster, if there is one. ``media_origins``: URLs at the store of pictures
+    whose origins the page may read from and send to, where that is not this server.
     """
 
     config: Config
@@ -37,3 +38,4 @@ class Door:
     now: Callable[[], float]
     completions: Completions
     nodes: Callable[[], Sequence[dict[str, Any]]] = tuple
+    media_origins: Callable[[], Sequence[str]] = tuple

@@ -4,7 +4,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from csgate.errors import StoreUnavailable
+from csgate.errors import MediaUnavailable
 from csgate.events import Author, MessageEvent, Picture, Principal, ReplyEvent
 from csgate.protocol import Message
 from csgate.protocol.refusals import no_uploads
@@ -37,7 +37,7 @@ async def picture_of(message: Message, principal: Principal, album: Album | None
         BadEnvelope: there are no uploads here, or the upload's name is none of ours.
         NotFound: it is somebody else's upload, too old, or never came.
         PeerError: what came is not the picture that was promised.
-        StoreUnavailable: pictures cannot be kept now.
+        MediaUnavailable: pictures cannot be kept now.
     """
     if album is None:
         if message.upload is not None:
@@ -51,7 +51,7 @@ async def picture_of(message: Message, principal: Principal, album: Album | None
         return None
     if is_kept_elsewhere(picture) and album.trouble is not None:
         # Known before anything was promised: the client keeps it and comes again.
-        raise StoreUnavailable(album.trouble, retry_after=RETRY_S)
+        raise MediaUnavailable(album.trouble, retry_after=RETRY_S)
     return picture
 
 
@@ -59,7 +59,7 @@ async def keep_for(author: Author, conversation: str, picture: Picture | None, a
     """Keeps the picture of a message that gets no turn, which would have seen to it: that of a person of the shop.
 
     Raises:
-        StoreUnavailable: it cannot be kept now.
+        MediaUnavailable: it cannot be kept now.
         PeerError: it is no picture.
     """
     if author == "human" and album is not None and picture is not None and picture.reference is not None:
