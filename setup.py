@@ -1,4 +1,4 @@
-"""The two things that pyproject.toml cannot say: the native core, and the shipped models that go into a wheel."""
+"""What pyproject.toml cannot say: the native core, the shipped models that go into a wheel, no page of yesterday."""
 
 import shutil
 from pathlib import Path
@@ -17,6 +17,8 @@ class BuildPyWithModels(build_py):
     """Copies ``models/<name>/`` to ``csgate/_models/<name>/``; an editable install reads the folder in place."""
 
     def run(self) -> None:
+        # build/ outlives a build, and a page's files have other names each time.
+        shutil.rmtree(Path(self.build_lib) / "csgate" / "web" / "dist", ignore_errors=True)
         super().run()
         if self.editable_mode:
             return
