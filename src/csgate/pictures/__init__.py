@@ -1,5 +1,27 @@
 """Strangers' pictures made safe: what ``inference`` understands and ``media`` keeps are decoded by the same code."""
 
-from csgate.pictures.decoding import DecodedPicture, Format, Pixels, decode, file_bytes, sniff
+from csgate.pictures.decoding import (
+    DecodedPicture,
+    Format,
+    Pixels,
+    decode,
+    file_bytes,
+    open_picture,
+    orientation,
+    plain,
+    sniff,
+    upright,
+)
 
-__all__ = ["DecodedPicture", "Format", "Pixels", "decode", "file_bytes", "sniff"]
+__all__ = [
+    "DecodedPicture",
+    "Format",
+    "Pixels",
+    "decode",
+    "file_bytes",
+    "open_picture",
+    "orientation",
+    "plain",
+    "sniff",
+    "upright",
+]

@@ -10,7 +10,8 @@ Safe from any thread; nothing is shared but Pillow's format registry, which is f
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -131,6 +132,19 @@ def decode(data: bytes, *, max_pixels: int, cover: tuple[int, int] | None = None
         ImageTooLarge: more than ``max_pixels`` pixels by its header, or where it is not a JPEG, a quarter of that.
         BadImage: damaged, truncated or hostile.
     """
+    with open_picture(data, max_pixels=max_pixels) as (image, format):
+        return _read(image, format, cover)
+
+
+@contextmanager
+def open_picture(data: bytes, *, max_pixels: int) -> Iterator[tuple[Image.Image, Format]]:
+    """Opens a picture file as far as its header, which says that it is not too much. Nothing is decoded yet.
+
+    What Pillow raises inside the block, on damaged data, comes out of it as ``BadImage``.
+
+    Raises:
+        UnsupportedImage, ImageTooLarge, BadImage: as :func:`decode`.
+    """
     if not data:
         raise BadImage("the picture is empty")
     format = sniff(data)
@@ -147,7 +161,7 @@ def decode(data: bytes, *, max_pixels: int, cover: tuple[int, int] | None = None
                 _check_pixels(*image.size, max_pixels // UNSCALED_SHARE)
             if scans * image.width * image.height > MAX_SCANNED_PIXELS:
                 raise BadImage(f"{scans} scans of {image.width} x {image.height} pixels")
-            return _read(image, format, cover)
+            yield image, format
     except CsgateError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -176,12 +190,10 @@ def _read(image: Image.Image, format: Format, cover: tuple[int, int] | None) -> 
     if format == "jpeg" and cover is not None:
         image.draft(None, (cover[1], cover[0]))
     image.load()
-    turn = _orientation(image)
-    shown = _plain(image)
-    if turn in _TURNS:
-        shown = shown.transpose(_TURNS[turn])
-        if turn >= 5:
-            width, height = height, width
+    turn = orientation(image)
+    shown = upright(plain(image), turn)
+    if turn >= 5:
+        width, height = height, width
     pixels = _fast.borrow_pixels(shown)
     # Last, because a GIF looks at its second frame to answer this, and forgets the first.
     return DecodedPicture(pixels, format, width, height, _animated(image), shown.mode == "RGBA")
@@ -194,14 +206,21 @@ def _animated(image: Image.Image) -> bool:
         return False  # the second frame is damaged; the first one is all that is wanted
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """How the picture has to be turned, 1 to 8 (Exif 2.32, tag 0x0112); 1 where that is not known: not at all."""
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        turn = int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:
         return 1  # a damaged EXIF block is no reason to refuse a picture that decodes
+    return turn if turn in _TURNS else 1
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image, turn: int) -> Image.Image:
+    """``image`` turned as its :func:`orientation` asks; from 5 on, width and height change places."""
+    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
+
+
+def plain(image: Image.Image) -> Image.Image:
     """``image`` as RGB or RGBA."""
     mode = image.mode
     if mode in ("RGB", "RGBA") and "transparency" not in image.info:
