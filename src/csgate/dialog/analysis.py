@@ -4,6 +4,7 @@ from typing import Final, assert_never
 
 from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, Knowledge, PictureReply
 from csgate.dialog.pack import Pack
+from csgate.dialog.picture_text import shown_text
 from csgate.dialog.template import plain
 from csgate.dialog.understand import Understanding
 from csgate.events import Intent, Tag
@@ -11,7 +12,12 @@ from csgate.inference.results import PictureKind
 
 MAX_TAGS: Final = 3
 
-_KINDS_ZH: Final[dict[PictureKind, str]] = {"sticker": "表情贴纸", "photo": "照片", "screenshot": "截图"}
+_KINDS_ZH: Final[dict[PictureKind | None, str]] = {
+    "sticker": "表情贴纸",
+    "photo": "照片",
+    "screenshot": "截图",
+    None: "图片",
+}
 
 
 def believable_tags(understanding: Understanding, pack: Pack) -> tuple[Tag, ...]:
@@ -44,12 +50,14 @@ def _text_en(decision: Decision, u: Understanding, pack: Pack) -> str:
         case Answer(intent=intent) | Ask(intent=intent):
             sure = "" if intent.confidence >= 1 else f" ({_percent(intent)}% sure)"
             return (
-                f"I read your message as being about {pack.intents[intent.name].title['en']}{sure}{_rest_en(u, pack)}."
+                f"I read your {_source_en(u)} as being about {pack.intents[intent.name].title['en']}{sure}"
+                f"{_rest_en(u, pack)}."
             )
         case Knowledge(intent=intent, passage=passage):
             about = "" if intent is None else f" about {pack.intents[intent.name].title['en']}"
             return (
-                f"I read your message as a question{about}{_rest_en(u, pack)}; the page “{passage.source}” answers it."
+                f"I read your {_source_en(u)} as a question{about}{_rest_en(u, pack)}; "
+                f"the page “{passage.source}” answers it."
             )
         case Clarify(candidates=()):
             return f"I could not tell what your message is about{_rest_en(u, pack)}."
@@ -71,7 +79,9 @@ def _text_en(decision: Decision, u: Understanding, pack: Pack) -> str:
 
 def _rest_en(u: Understanding, pack: Pack) -> str:
     named = [
-        f"{pack.slots[name].title['en']} {plain(slot.value)}" for name, slot in u.slots.items() if name in pack.slots
+        f"{pack.slots[name].title['en']} {plain(slot.value)}{' (in the picture)' if slot.read else ''}"
+        for name, slot in u.slots.items()
+        if name in pack.slots
     ]
     found = f", with {' and '.join(named)}" if named else ""
     if "sentiment" in u.lacking:
@@ -81,12 +91,24 @@ def _rest_en(u: Understanding, pack: Pack) -> str:
     return f"{found}, in {'good' if u.sentiment.score > 0 else 'low'} spirits"
 
 
+def _source_en(u: Understanding) -> str:
+    return (u.kind or "picture") if u.ranking_read else "message"
+
+
 def _picture_en(u: Understanding, pack: Pack) -> str:
     if not u.picture:
         return ""
+    says = shown_text(u.read) if u.read is not None else ""
+    said = f"The {u.kind or 'picture'} says “{says}”." if says else ""
     if "tagger" in u.lacking:
-        return "I could not look at the picture."
+        return said or "I could not look at the picture."
     listed = listed_tags(u, pack)
+    if said and not listed:
+        return said
+    return f"{_shows_en(u, listed)} {said}".rstrip()
+
+
+def _shows_en(u: Understanding, listed: str) -> str:
     if u.kind is not None:
         shows = f", and looks like: {listed}" if listed else "; I cannot say for certain what it shows"
         return f"The picture seems to be a {u.kind}{shows}."
@@ -97,7 +119,9 @@ def _text_zh(decision: Decision, u: Understanding, pack: Pack) -> str:
     match decision:
         case Answer(intent=intent) | Ask(intent=intent):
             sure = "" if intent.confidence >= 1 else f"（把握 {_percent(intent)}%）"
-            return f"我理解您的消息是关于“{pack.intents[intent.name].title['zh']}”{sure}{_rest_zh(u, pack)}。"
+            return (
+                f"我理解您的{_source_zh(u)}是关于“{pack.intents[intent.name].title['zh']}”{sure}{_rest_zh(u, pack)}。"
+            )
         case Knowledge(intent=intent, passage=passage):
             about = "" if intent is None else f"关于“{pack.intents[intent.name].title['zh']}”的"
             return f"我理解您在问{about}问题{_rest_zh(u, pack)}，页面“{passage.source}”里有答案。"
@@ -121,7 +145,9 @@ def _text_zh(decision: Decision, u: Understanding, pack: Pack) -> str:
 
 def _rest_zh(u: Understanding, pack: Pack) -> str:
     named = [
-        f"{pack.slots[name].title['zh']} {plain(slot.value)}" for name, slot in u.slots.items() if name in pack.slots
+        f"{pack.slots[name].title['zh']} {plain(slot.value)}{'（图中）' if slot.read else ''}"
+        for name, slot in u.slots.items()
+        if name in pack.slots
     ]
     found = f"，提到{'、'.join(named)}" if named else ""
     if "sentiment" in u.lacking:
@@ -131,12 +157,24 @@ def _rest_zh(u: Understanding, pack: Pack) -> str:
     return f"{found}，情绪{'不错' if u.sentiment.score > 0 else '低落'}"
 
 
+def _source_zh(u: Understanding) -> str:
+    return _KINDS_ZH[u.kind] if u.ranking_read else "消息"
+
+
 def _picture_zh(u: Understanding, pack: Pack) -> str:
     if not u.picture:
         return ""
+    says = shown_text(u.read) if u.read is not None else ""
+    said = f"{_KINDS_ZH[u.kind]}上写着“{says}”。" if says else ""
     if "tagger" in u.lacking:
-        return "我没能查看图片。"
+        return said or "我没能查看图片。"
     listed = listed_tags(u, pack)
+    if said and not listed:
+        return said
+    return _shows_zh(u, listed) + said
+
+
+def _shows_zh(u: Understanding, listed: str) -> str:
     if u.kind is not None:
         shows = f"，看起来像：{listed}" if listed else "，我不能确定其中的内容"
         return f"图片应该是一张{_KINDS_ZH[u.kind]}{shows}。"

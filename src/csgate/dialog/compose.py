@@ -102,10 +102,12 @@ def _labels(names: Iterable[str], language: Language, pack: Pack) -> tuple[str, 
 
 def _timing(u: Understanding, total_ms: float) -> dict[str, float]:
     stages = u.stages
+    read = {"read": round(stages.read, 3)} if u.read is not None else {}
     return {
         "queue": round(stages.queue, 3),
         "prepare": round(stages.prepare, 3),
         "run": round(stages.run, 3),
+        **read,
         "understand": round(stages.understand, 3),
         "total": round(total_ms, 3),
     }

@@ -3,7 +3,15 @@
 from typing import Protocol
 
 from csgate.events import Language, Picture
-from csgate.inference.results import EngineInfo, IntentResult, PictureResult, SentimentResult, Vector
+from csgate.inference.results import (
+    EngineInfo,
+    IntentResult,
+    PictureKind,
+    PictureResult,
+    ReadText,
+    SentimentResult,
+    Vector,
+)
 
 
 class Engine(Protocol):
@@ -29,4 +37,20 @@ class Engine(Protocol):
         self, picture: Picture, *, share: str, principal: str, priority: int, deadline: float, language: Language
     ) -> PictureResult:
         """Also raises BadBase64, BadImage, UnsupportedImage and ImageTooLarge."""
+        ...
+
+    async def read_picture(
+        self,
+        picture: Picture,
+        *,
+        kind: PictureKind | None,
+        share: str,
+        principal: str,
+        priority: int,
+        deadline: float,
+    ) -> ReadText:
+        """The text in a picture; asked only where ``info.models`` has a ``reader``. ``kind`` where that is sure.
+
+        Also raises what ``tag_picture`` does.
+        """
         ...

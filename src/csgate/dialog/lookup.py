@@ -60,7 +60,7 @@ class Lookup:
     async def find(self, understanding: Understanding) -> tuple[Hit, ...]:
         """What the pages say about a message, best first; nothing where they have no say."""
         u = understanding
-        return await self.search(u.text, u.language, u.ranking) if consults(u, self._pack) else ()
+        return await self.search(u.subject or u.text, u.language, u.ranking) if consults(u, self._pack) else ()
 
     async def search(self, question: str, language: Language, ranking: Sequence[Intent] = ()) -> tuple[Hit, ...]:
         """What the pages in that language say about a question, best first. ``ranking``: its intents, with all of them

@@ -25,7 +25,7 @@ from csgate.dialog.manifest import (
     read_toml,
 )
 from csgate.dialog.recollection import fold
-from csgate.dialog.slots import SLOT_NAMES, SlotName
+from csgate.dialog.slots import PACK_SLOTS, SlotName
 from csgate.dialog.template import Template
 from csgate.errors import PackError
 from csgate.events import Language, SentimentLabel, Tag
@@ -287,9 +287,9 @@ class _Loader:
         file = self.folder / "slots.toml"
         found: dict[SlotName, PackSlot] = {}
         for name, table in read_toml(self.folder, "slots.toml").items():
-            slot = next((known for known in SLOT_NAMES if known == name), None)
+            slot = next((known for known in PACK_SLOTS if known == name), None)
             if slot is None:
-                raise PackError(f"Pack file {file}: key '{name}' is not known; slots are {', '.join(SLOT_NAMES)}.")
+                raise PackError(f"Pack file {file}: key '{name}' is not known; slots are {', '.join(PACK_SLOTS)}.")
             shape = check(SlotFile, by_language(table, self.languages, file, name), file, name)
             found[slot] = PackSlot(
                 name=slot,
@@ -363,9 +363,9 @@ class _Loader:
             template = Template.parse(source)
         except ValueError as error:
             raise PackError(f"Pack file {file}: a text of '{key}' {error}.") from None
-        allowed = given | (frozenset(SLOT_NAMES) if optional else frozenset())
+        allowed = given | (frozenset(PACK_SLOTS) if optional else frozenset())
         for name in sorted(template.needed | template.optional):
-            if name not in allowed and name not in SLOT_NAMES:
+            if name not in allowed and name not in PACK_SLOTS:
                 raise PackError(f"Pack file {file}: a text of '{key}' uses the unknown slot '{name}'.")
             if name not in allowed or (name in template.needed and name not in given):
                 raise PackError(

@@ -12,7 +12,7 @@ import msgspec
 
 from csgate.dialog.analysis import listed_tags
 from csgate.dialog.pack import Pack
-from csgate.dialog.slots import Slot
+from csgate.dialog.slots import SLOT_NAMES, Slot
 from csgate.dialog.template import escape_markdown, plain
 from csgate.dialog.understand import Understanding
 from csgate.events import Intent, Language, LogEvent, MessageEvent, Picture, ReplyEvent
@@ -97,7 +97,9 @@ def build_prompt(
     u = understanding
     if info.style == "shop":
         name = topic.intent.name if topic.intent is not None else pack.escalation.out_of_scope_intent
-        return shop_prompt(u.language, name, mood(u, pack), topic.slots, masked(u.text, u.slots.values()))
+        known = [slot for slot in topic.slots if slot in SLOT_NAMES]  # it has not heard of others
+        said = [slot for slot in u.slots.values() if not slot.read and slot.name in SLOT_NAMES]
+        return shop_prompt(u.language, name, mood(u, pack), known, masked(u.text, said))
     pictures = (picture,) if picture is not None and info.pictures else ()
     words = u.text or ("（顾客发来一张图片）" if u.language == "zh" else "(The customer sent a picture.)")
     return (

@@ -13,6 +13,7 @@ from csgate.events import ErrorEvent, LogEvent, MessageEvent, RateEvent, ReplyEv
 # How far back a slot still counts, and how much of one message is read for it.
 MAX_EVENTS: Final = 60
 MAX_CHARS: Final = 400
+MAX_NOTED: Final = 8
 # An amount or a date belongs to the message that names it; these belong to the customer's business.
 _CARRIED: Final[frozenset[SlotName]] = frozenset(("order_number", "email", "phone"))
 _DIGIT_OR_AT: Final = re.compile("[0-9０-９@＠]")
@@ -81,7 +82,7 @@ class Memory:
     replies behind it were.) Hence two marks.
     """
 
-    __slots__ = ("_found", "_heard", "_replies", "_said", "_slots")
+    __slots__ = ("_found", "_heard", "_replies", "_said", "_seen", "_slots")
 
     def __init__(self) -> None:
         # Offsets of the newest message of the customer, and of the newest other event, that were read.
@@ -91,6 +92,8 @@ class Memory:
         self._found: tuple[str, tuple[Slot, ...]] = ("", ())
         # The latest of each name, with the offset of the message that gave it.
         self._slots: dict[SlotName, tuple[int, Slot]] = {}
+        # What was read in the pictures of messages that are not of the past yet, by their ids.
+        self._seen: dict[str, Mapping[SlotName, Slot]] = {}
         # Those since a person took part.
         self._replies: list[ReplyEvent] = []
 
@@ -100,6 +103,14 @@ class Memory:
         if len(text) <= MAX_CHARS:
             self._found = text, slots
         return slots
+
+    def note(self, message_id: str, slots: Mapping[SlotName, Slot]) -> None:
+        """Keeps what was read in the picture of the message at hand, which its event does not tell."""
+        carried = {name: slot for name, slot in slots.items() if slot.sure and name in _CARRIED}
+        if carried:
+            self._seen[message_id] = carried
+            if len(self._seen) > MAX_NOTED:
+                del self._seen[next(iter(self._seen))]
 
     def unread(self, history: Sequence[LogEvent], message_id: str) -> tuple[list[LogEvent], int]:
         """What :meth:`recollect` has to read, the latest first; and where in ``history`` the message would be."""
@@ -145,9 +156,9 @@ class Memory:
 
     def _read(self, event: LogEvent) -> None:
         match event:
-            case MessageEvent(author="customer", offset=offset, text=text):
+            case MessageEvent(author="customer", id=id, offset=offset, text=text):
                 self._said = offset
-                for name, slot in self._carried(text).items():
+                for name, slot in {**self._seen.pop(id, {}), **self._carried(text)}.items():
                     self._slots[name] = offset, slot
                 return
             case MessageEvent() | StateEvent() | ReplyEvent(source="hand_over"):

@@ -14,20 +14,27 @@ from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
-SlotName = Literal["order_number", "amount", "email", "date", "phone"]
-SLOT_NAMES: Final[tuple[SlotName, ...]] = get_args(SlotName)
+SlotName = Literal["order_number", "amount", "email", "date", "phone", "error_code"]
+PACK_SLOTS: Final[tuple[SlotName, ...]] = get_args(SlotName)
+"""The slots that a pack may name."""
+SLOT_NAMES: Final = PACK_SLOTS[:-1]
+"""Those that :func:`find_slots` finds."""
 
 MAX_ORDER_CHARS: Final = 40
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """``text[start:end]`` names a ``name``. ``sure`` where the words around it or its shape leave no doubt."""
+    """``text[start:end]`` names a ``name``. ``sure`` where the words around it or its shape leave no doubt.
+
+    ``read``: not said, but read in a picture; ``text`` is then what was read there.
+    """
 
     name: SlotName
     value: str
     start: int
     end: int
     sure: bool = True
+    read: bool = False
 
 
 # Full-width forms become ASCII one for one, so that offsets hold.
@@ -193,6 +200,11 @@ def _luhn(number: str) -> bool:
 def _card(match: re.Match[str]) -> _Taken | None:
     """Payment cards: claimed and never repeated to anybody."""
     return _whole(match) if _luhn(re.sub("[ -]", "", match.group())) else None
+
+
+def hide_cards(text: str) -> str:
+    """``text`` with dots for the digits of payment cards."""
+    return _CARD.sub(lambda match: re.sub("[0-9]", "•", match.group()) if _card(match) else match.group(), text)
 
 
 def _phone(match: re.Match[str]) -> _Taken | None:

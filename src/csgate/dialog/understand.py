@@ -1,6 +1,6 @@
 """The first step of an answer: everything that can be known about the message, from the engine and from rules."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, TypeVar
 
@@ -11,11 +11,22 @@ from csgate.dialog.engine import Engine
 from csgate.dialog.knowledge import Hit
 from csgate.dialog.language import choose_language, detect_language
 from csgate.dialog.pack import OTHER_PICTURE, UNCLEAR_PICTURE, Pack
+from csgate.dialog.picture_text import (
+    PictureWords,
+    admissible,
+    find_error_code,
+    is_vague,
+    sure_kind,
+    tells,
+    without_code,
+    words_of,
+    worth_reading,
+)
 from csgate.dialog.recollection import MAX_CHARS, Memory, Recollection
 from csgate.dialog.slots import Slot, SlotName, best_slots, words_beside
-from csgate.errors import CsgateError, EngineUnavailable, PeerError
+from csgate.errors import CsgateError, EngineUnavailable, Internal, Overloaded, PeerError, TurnTimeout
 from csgate.events import Intent, Language, MessageEvent, Picture, Sentiment, Tag
-from csgate.inference.results import IntentResult, PictureKind, PictureResult, SentimentResult, Timing
+from csgate.inference.results import IntentResult, PictureKind, PictureResult, ReadText, SentimentResult, Timing
 from csgate.session.turn import Turn
 
 Task = Literal["intent", "sentiment", "tagger"]
@@ -23,19 +34,21 @@ Task = Literal["intent", "sentiment", "tagger"]
 _Result = TypeVar("_Result")
 _NOTHING: Final = Timing()
 
-SURE_KIND: Final = 0.6
-"""A kind of picture must have this probability to be acted on."""
 SURE_TAG: Final = 0.5
 """A tag of a picture that is no sticker must score this much to be believed."""
 
 
 class Stages(msgspec.Struct, frozen=True):
-    """Milliseconds by stage: of the slower of the two branches that run side by side (intent; picture, then mood)."""
+    """Milliseconds by stage: of the slower of the two branches that run side by side (intent; picture, then mood).
+
+    ``read``: the text in the picture, from the queue on.
+    """
 
     queue: float = 0.0
     prepare: float = 0.0
     run: float = 0.0
     understand: float = 0.0
+    read: float = 0.0
 
 
 class Understanding(msgspec.Struct, frozen=True):
@@ -46,12 +59,16 @@ class Understanding(msgspec.Struct, frozen=True):
             a rule decided: the text is a quick reply, or points at one that was offered.
         picture: whether the message has one; ``tags`` is what it shows, best first (see ``shown_tags``).
         kind: of what kind the picture is, where the tagger is sure of that.
-        slots: named by this message; those named before are in ``recollection``.
-        wordless: the text has neither words nor slots.
+        slots: named by this message, by its text or else by the text in its picture; those named before are in
+            ``recollection``.
+        wordless: the text has neither words nor slots, and the picture's does not tell what is wanted.
         words_beside: letters of the text outside its slots.
         wants_person: a phrase of the pack's asks for a person outright.
         knowledge: what the pack's pages say, best first; looked up only where :func:`csgate.dialog.decide.consults`.
         lacking: tasks that the engine does not serve and that this message would have needed.
+        read: the text in the picture, a stranger's; None where it was not looked for, or not in time.
+        subject: words that say what the message is about: its text, or the picture's where ``ranking`` is of that.
+        ranking_read: ``ranking`` is that of the text in the picture.
     """
 
     id: str
@@ -70,6 +87,9 @@ class Understanding(msgspec.Struct, frozen=True):
     lacking: frozenset[Task] = frozenset()
     stages: Stages = Stages()
     kind: PictureKind | None = None
+    read: ReadText | None = None
+    subject: str = ""
+    ranking_read: bool = False
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -124,6 +144,9 @@ class _Questions:
         self.intent: IntentResult | None = None
         self.picture: PictureResult | None = None
         self.sentiment: SentimentResult | None = None
+        self.read: ReadText | None = None
+        self.words_read = PictureWords()
+        self.intent_read: tuple[Intent, ...] = ()
         self.lacking: set[Task] = set()
         self.errors: list[CsgateError] = []
 
@@ -181,10 +204,51 @@ class _Questions:
         turn = self.turn
         if turn.picture is not None:
             self.picture = await self.optional("tagger", partial(self.tag, turn.picture))
-            if self.picture is None and not self.words:
-                raise EngineUnavailable("a picture without words, and no tagger is served")
         if self.words:
             self.sentiment = await self.optional("sentiment", self.judge)
+        if turn.picture is not None:
+            await self.ask_reader(turn.picture)
+            if self.picture is None and not self.words and not self.words_read.question:
+                raise EngineUnavailable("a picture without words, and no tagger is served")
+
+    async def ask_reader(self, picture: Picture) -> None:
+        """The text in the picture, where there is a reader for it with time to spare."""
+        if "reader" not in self.served or not worth_reading(self.picture):
+            return
+        turn = self.turn
+        try:
+            self.read = await self.engine.read_picture(
+                picture,
+                kind=sure_kind(self.picture) if self.picture is not None else None,
+                share=turn.principal.tenant,
+                principal=turn.principal.subject,
+                priority=turn.principal.tier,
+                deadline=turn.deadline,
+            )
+        except (EngineUnavailable, Internal, Overloaded, TurnTimeout):
+            return  # the answer does without
+        if self.read.lines:
+            self.words_read = await trio.to_thread.run_sync(words_of, self.read)
+
+    async def ask_intent_read(self, ranking: Sequence[Intent]) -> None:
+        """What the text in the picture is about, where the message's own ``ranking`` leaves that open."""
+        turn = self.turn
+        ruled = self.reading.ruled is not None or self.reading.wants_person
+        if ruled or not self.words_read.question or "intent" not in self.served or not is_vague(ranking, self.pack):
+            return
+        try:
+            result = await self.engine.classify_intent(
+                self.words_read.question,
+                share=turn.principal.tenant,
+                principal=turn.principal.subject,
+                priority=turn.principal.tier,
+                deadline=turn.deadline,
+            )
+        except EngineUnavailable:
+            return
+        found = admissible(result.ranking, self.pack)
+        if tells(found, self.pack):
+            self.intent_read = found
 
     async def optional(self, task: Task, ask: Callable[[], Awaitable[_Result]]) -> _Result | None:
         """The result of ``ask``, or None, with ``task`` noted as lacking, where the engine has no such model."""
@@ -255,6 +319,15 @@ async def understand(
             ranking = tuple(intent for intent in ranking if intent.name not in strangers)
     else:
         ranking = ()
+    await questions.ask_intent_read(ranking)
+    slots = best_slots(reading.slots)
+    code = find_error_code(turn.text) if turn.text else None
+    if code is not None:
+        slots = without_code({**slots, "error_code": code})
+    seen = questions.words_read.slots
+    if seen:
+        memory.note(turn.id, seen)
+        slots = {**seen, **slots}
     if questions.sentiment is not None:
         sentiment: Sentiment | None = questions.sentiment.sentiment
     else:
@@ -263,24 +336,31 @@ async def understand(
         id=turn.id,
         text=turn.text,
         language=reading.language,
-        ranking=ranking,
+        ranking=questions.intent_read or ranking,
         sentiment=sentiment,
         picture=turn.picture is not None,
         tags=tags,
-        slots=best_slots(reading.slots),
-        wordless=not reading.slots and (not turn.text or detect_language(turn.text) is None),
+        slots=slots,
+        wordless=not reading.slots
+        and (not turn.text or detect_language(turn.text) is None)
+        and not questions.intent_read
+        and not _given(reading.recollection, seen, pack),
         words_beside=words_beside(turn.text, reading.slots) if turn.text else 0,
         wants_person=reading.wants_person,
         recollection=reading.recollection,
         lacking=frozenset(questions.lacking),
         stages=_stages(questions, (trio.current_time() - began) * 1e3),
         kind=sure_kind(questions.picture) if questions.picture is not None else None,
+        read=questions.read,
+        subject=questions.words_read.question if questions.intent_read else turn.text,
+        ranking_read=bool(questions.intent_read),
     )
 
 
-def sure_kind(picture: PictureResult) -> PictureKind | None:
-    """Of what kind the picture is, where the tagger is sure enough to say so."""
-    return picture.kind if picture.kind_score >= SURE_KIND else None
+def _given(recollection: Recollection, slots: Mapping[SlotName, Slot], pack: Pack) -> bool:
+    """Whether ``slots`` has what the last reply asked for."""
+    intent = pack.intents.get(recollection.asked[0]) if recollection.asked is not None else None
+    return intent is not None and any(name in slots for name in intent.requires)
 
 
 def shown_tags(picture: PictureResult) -> tuple[Tag, ...]:
@@ -310,4 +390,5 @@ def _stages(questions: _Questions, understand_ms: float) -> Stages:
         prepare=max(intent.prepare_ms, picture.prepare_ms + mood.prepare_ms),
         run=max(intent.run_ms, picture.run_ms + mood.run_ms),
         understand=understand_ms,
+        read=questions.read.timing.total_ms if questions.read is not None else 0.0,
     )
