@@ -1,0 +1,54 @@
+"""The threads that prepare pictures, and a memory of small ones, so that the same sticker is prepared once."""
+
+import base64
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import trio
+
+from csgate.media.normal import Limits, Normal, normalise
+from csgate.media.remembered import Remembered
+from csgate.telemetry import Telemetry
+
+Made = TypeVar("Made")
+
+REMEMBERED_ITEMS: Final = 4_096
+REMEMBERED_BYTES: Final = 8 * 1024 * 1024
+
+
+class Workshop:
+    """Prepares pictures, ``threads`` at once; others wait in line."""
+
+    def __init__(self, limits: Limits, telemetry: Telemetry, *, threads: int) -> None:
+        self._limits = limits
+        self._metrics = telemetry.metrics
+        self._limiter = trio.CapacityLimiter(threads)
+        self._small: Remembered[str, str] = Remembered(REMEMBERED_ITEMS, REMEMBERED_BYTES)
+
+    async def run(self, work: Callable[[], Made]) -> Made:
+        """``work()`` in one of the threads. Whoever is cancelled does not wait for the end of it."""
+        return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+
+    def normalise(self, data: bytes) -> Normal:
+        """As :func:`csgate.media.normal.normalise`, counted. For a worker thread."""
+        normal = normalise(data, self._limits)
+        self._metrics.media_prepared.labels(normal.outcome).inc()
+        return normal
+
+    async def inline(self, sha256: str, data: bytes, most: int) -> str | None:
+        """A small picture as ``data:`` URL; None where it takes more than ``most`` bytes once it is ready.
+
+        Raises:
+            UnsupportedImage, ImageTooLarge, BadImage: as ``normalise``.
+        """
+        known = self._small.get(sha256)
+        if known is None:
+            normal = await self.run(lambda: self.normalise(data))
+            known = data_url(normal) if len(normal.data) <= most else ""
+            self._small.put(sha256, known, len(known))
+        return known or None
+
+
+def data_url(normal: Normal) -> str:
+    """The picture itself as an address (RFC 2397)."""
+    return f"data:image/{normal.format};base64,{base64.b64encode(normal.data).decode()}"
