@@ -36,8 +36,7 @@ import pybase64
 import report
 from PIL import Image, ImageDraw, ImageOps
 
-from csgate import _fast
-from csgate import pictures
+from csgate import _fast, pictures
 from csgate.protocol import decode_text
 from csgate.protocol.client import Message
 
