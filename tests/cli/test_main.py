@@ -79,6 +79,36 @@ def test_wrong_usage_is_told_by_argparse(capsys: pytest.CaptureFixture[str]) -> 
         assert "usage: csgate" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["serve", "--prot", "1"], "--port"),
+        (["serve", "--prot=1"], "--port"),
+        (["serv"], "serve"),
+        (["models", "chekc"], "check"),
+        (["models", "check", "--modles-dir", "x"], "--models-dir"),
+        (["serve", "--devise", "cuda", "--prot", "1"], "--device and --port"),
+        (["serve", "--log-format", "jsno"], "json"),
+    ],
+)
+def test_what_is_spelt_almost_right_is_suggested(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.endswith(f"; did you mean {meant}?\n")
+
+
+@pytest.mark.parametrize("arguments", [["zzzzz"], ["serve", "--zzzzz"], ["serve", "superfluous"]])
+def test_what_is_like_nothing_gets_no_suggestion(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    said = capsys.readouterr().err
+    assert arguments[-1] in said
+    assert "did you mean" not in said
+
+
 def test_a_reader_that_leaves_early_costs_no_traceback() -> None:
     command = [sys.executable, "-m", "csgate", "config", "--reference"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from csgate.cli import chat, conversations, models, protocol, serve, settings, token
+from csgate.cli.parser import Parser
 from csgate.errors import ConfigError, CsgateError
 
 EXIT_FAILED: Final = 1
@@ -27,7 +28,7 @@ both, and the answer comes back in Markdown.
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; every command sets ``run(arguments) -> exit code``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="csgate",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
