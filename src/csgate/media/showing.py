@@ -1,7 +1,7 @@
 """The result picture: what a customer sent, and what was seen in it, on one card.
 
-The card is 960 pixels wide: a phone shows it at a third of that, where its text is still 12 pixels high; at 1280 it is
-hardly enlarged. Its colours are its own, as one file is for light and for dark backgrounds; only its round corners are
+The card is 840 pixels wide: text is still 12 pixels high where a phone shows it 320 wide, and stays sharp where it is
+shown at 1280. Its colours are its own, as one file is for light and for dark backgrounds; only its round corners are
 transparent. The same file and findings give the same bytes, as long as Pillow stays the same.
 """
 
@@ -14,10 +14,10 @@ from PIL import Image
 
 from csgate.media.showing_look import BORDER, CARD, CARD_WIDTH, PADDING
 from csgate.media.showing_panel import panel
-from csgate.media.showing_shapes import fill, rounded
+from csgate.media.showing_shapes import fill, round_off, rounded
 from csgate.media.showing_stage import STAGE_WIDTH, stage
-from csgate.media.showing_text import clean
-from csgate.media.shown import Shown
+from csgate.media.showing_text import FIRST_WIDE, clean
+from csgate.media.shown import Line, Shown
 from csgate.pictures import decode
 
 MAX_TAGS: Final = 5
@@ -26,8 +26,8 @@ MAX_READ: Final = 200
 """Lines that are looked at."""
 
 _EDGE: Final = 3
-_RADIUS: Final = 48
-_STAGE_RADIUS: Final = 27
+_RADIUS: Final = 42
+_STAGE_RADIUS: Final = 24
 _QUALITY: Final = 84
 _EFFORT: Final = 1
 """libwebp's ``method``: 2 takes a third longer for a tenth fewer bytes."""
@@ -45,7 +45,7 @@ def draw(file: bytes, shown: Shown, *, max_pixels: int) -> bytes:
     picture = decode(file, max_pixels=max_pixels, cover=(STAGE_WIDTH, STAGE_WIDTH))
     tags = [(clean(tag.label) or clean(tag.name), _share(tag.score)) for tag in shown.tags[:MAX_TAGS]]
     read = [(line, text) for line in shown.lines[:MAX_READ] if (text := clean(line.text))]
-    listed = _telling([text for _, text in read])
+    listed = _telling(read)
     kind = "animated" if shown.kind == "sticker" and picture.animated else shown.kind or ""
     upper = stage(picture, shown.kind, [line for line, _ in read], listed)
     more = len(read) - len(listed) + max(len(shown.lines) - MAX_READ, 0)
@@ -53,7 +53,8 @@ def draw(file: bytes, shown: Shown, *, max_pixels: int) -> bytes:
 
     canvas = Image.new("RGB", (CARD_WIDTH, PADDING + upper.height + lower.height), BORDER)
     fill(canvas, (_EDGE, _EDGE, canvas.width - _EDGE, canvas.height - _EDGE), _RADIUS - _EDGE, CARD)
-    canvas.paste(upper, (PADDING, PADDING), rounded(upper.size, _STAGE_RADIUS))
+    round_off(upper, (0, 0, *upper.size), _STAGE_RADIUS, CARD)
+    canvas.paste(upper, (PADDING, PADDING))
     within = lower.crop((PADDING, 0, CARD_WIDTH - PADDING, lower.height - PADDING))
     canvas.paste(within, (PADDING, PADDING + upper.height))
     canvas.putalpha(rounded(canvas.size, _RADIUS))
@@ -62,10 +63,17 @@ def draw(file: bytes, shown: Shown, *, max_pixels: int) -> bytes:
     return made.getvalue()
 
 
-def _telling(texts: Sequence[str]) -> list[int]:
-    """Which lines to list, in their order: the longest, as the short ones are clocks, buttons and the like."""
-    longest = sorted(range(len(texts)), key=lambda index: (-len(texts[index]), index))
-    return sorted(longest[:MAX_LINES])
+def _telling(read: Sequence[tuple[Line, str]]) -> list[int]:
+    """Which lines to list, in their order: long and large ones, as the others are clocks, buttons and the like."""
+
+    def weight(index: int) -> float:
+        line, text = read[index]
+        rows = [y for _, y in line.box if math.isfinite(y)]
+        length = sum(2 if character >= FIRST_WIDE else 1 for character in text)
+        return length * math.sqrt(min(max(rows, default=0.0) - min(rows, default=0.0), 1.0))
+
+    heaviest = sorted(range(len(read)), key=lambda index: (-weight(index), index))
+    return sorted(heaviest[:MAX_LINES])
 
 
 def _share(score: float) -> float:

@@ -10,7 +10,7 @@ from csgate.events import Language
 from csgate.media.showing_look import ACCENT, CARD, CARD_WIDTH, CHIP, CHIP_INK, INK, MUTED, TRACK
 from csgate.media.showing_shapes import fill
 from csgate.media.showing_stage import BADGE_RADIUS, badge
-from csgate.media.showing_text import fitted, font
+from csgate.media.showing_text import fitted, font, put
 
 WORDS: Final[dict[Language, dict[str, str]]] = {
     "en": {
@@ -35,23 +35,24 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
     },
 }
 
-_LEFT: Final = 51
+_LEFT: Final = 45
 _RIGHT: Final = CARD_WIDTH - _LEFT
-_ABOVE: Final = 33
-_BETWEEN: Final = 24
-_BELOW: Final = 30
-_HEADING_ROW: Final = 66
-_HEADING: Final = 33
-_ROW: Final = 60
-_TEXT: Final = 36
-_CHIP_HEIGHT: Final = 51
-_CHIP_PAD: Final = 24
-_CHIP_TEXT: Final = 31
-_BAR: Final = 15
-_LABEL_LEAST: Final = 150
-_LABEL_MOST: Final = 390
-_PERCENT: Final = 99
-_GAP: Final = 30
+_ABOVE: Final = 30
+_BETWEEN: Final = 22
+_BELOW: Final = 28
+_HEADING_ROW: Final = 58
+_HEADING: Final = 29
+_ROW: Final = 54
+_TEXT: Final = 32
+_CHIP_HEIGHT: Final = 46
+_CHIP_PAD: Final = 22
+_CHIP_TEXT: Final = 28
+_BAR: Final = 14
+_LABEL_LEAST: Final = 130
+_LABEL_MOST: Final = 345
+_PERCENT: Final = 94
+_GAP: Final = 26
+_INDENT: Final = 2 * BADGE_RADIUS + 18
 
 Paint = Callable[[Image.Image, int], None]
 
@@ -67,16 +68,13 @@ def panel(
     chip = words.get(kind, "")
     rows: list[tuple[int, Paint]] = []
     if tags or not lines:
-        heading = words["tags"] if tags else words["nothing"]
-        rows.append((_HEADING_ROW, lambda canvas, y: _heading(canvas, y, heading, chip)))
-        chip = ""
+        rows.append((_HEADING_ROW, _heading_row(words["tags"] if tags else words["nothing"], chip)))
         width = _label_width(tags)
         rows += [(_ROW, _tag_row(label, score, width)) for label, score in tags]
     if lines:
         if tags:
             rows.append((_BETWEEN, _nothing))
-        last = chip
-        rows.append((_HEADING_ROW, lambda canvas, y: _heading(canvas, y, words["lines"], last)))
+        rows.append((_HEADING_ROW, _heading_row(words["lines"], "" if tags else chip)))
         rows += [(_ROW, _line_row(count, line)) for count, line in enumerate(lines, 1)]
         if more:
             rows.append((_ROW, _more_row(words["more"].format(count=more))))
@@ -92,15 +90,16 @@ def _nothing(canvas: Image.Image, y: int) -> None:
     """A gap."""
 
 
-def _heading(canvas: Image.Image, y: int, text: str, chip: str) -> None:
-    draw = ImageDraw.Draw(canvas)
-    middle = y + _CHIP_HEIGHT // 2
-    draw.text((_LEFT, middle), text, MUTED, font("bold", _HEADING), anchor="lm")
-    if chip:
-        letters = font("bold", _CHIP_TEXT)
-        width = math.ceil(letters.getlength(chip)) + 2 * _CHIP_PAD
-        fill(canvas, (_RIGHT - width, y, _RIGHT, y + _CHIP_HEIGHT), _CHIP_HEIGHT // 2, CHIP)
-        draw.text((_RIGHT - width / 2, middle), chip, CHIP_INK, letters, anchor="mm")
+def _heading_row(text: str, chip: str) -> Paint:
+    def paint(canvas: Image.Image, y: int) -> None:
+        draw, middle = ImageDraw.Draw(canvas), y + _CHIP_HEIGHT // 2
+        put(draw, (_LEFT, middle), text, "bold", _HEADING, MUTED)
+        if chip:
+            width = math.ceil(font("bold", _CHIP_TEXT).getlength(chip)) + 2 * _CHIP_PAD
+            fill(canvas, (_RIGHT - width, y, _RIGHT, y + _CHIP_HEIGHT), _CHIP_HEIGHT // 2, CHIP)
+            put(draw, (_RIGHT - width / 2, middle), chip, "bold", _CHIP_TEXT, CHIP_INK, "m")
+
+    return paint
 
 
 def _label_width(tags: Sequence[tuple[str, float]]) -> int:
@@ -110,32 +109,30 @@ def _label_width(tags: Sequence[tuple[str, float]]) -> int:
 
 def _tag_row(label: str, score: float, width: int) -> Paint:
     def paint(canvas: Image.Image, y: int) -> None:
-        draw = ImageDraw.Draw(canvas)
-        letters, middle = font("regular", _TEXT), y + _ROW // 2
-        draw.text((_LEFT, middle), fitted(label, letters, width), INK, letters, anchor="lm")
-        draw.text((_RIGHT, middle), f"{round(score * 100)}%", INK, font("bold", _TEXT), anchor="rm")
+        draw, middle = ImageDraw.Draw(canvas), y + _ROW // 2
+        put(draw, (_LEFT, middle), fitted(label, font("regular", _TEXT), width), "regular", _TEXT, INK)
+        put(draw, (_RIGHT, middle), f"{round(score * 100)}%", "bold", _TEXT, INK, "r")
         left, right, top = _LEFT + width + _GAP, _RIGHT - _PERCENT - _GAP // 2, middle - _BAR // 2
         fill(canvas, (left, top, right, top + _BAR), _BAR // 2, TRACK)
-        reach = left + max(round((right - left) * score), _BAR)
-        fill(canvas, (left, top, reach, top + _BAR), _BAR // 2, ACCENT)
+        if score > 0:
+            reach = left + max(round((right - left) * score), _BAR)
+            fill(canvas, (left, top, reach, top + _BAR), _BAR // 2, ACCENT)
 
     return paint
 
 
 def _line_row(count: int, text: str) -> Paint:
     def paint(canvas: Image.Image, y: int) -> None:
-        letters, middle = font("regular", _TEXT), y + _ROW // 2
+        left, middle = _LEFT + _INDENT, y + _ROW // 2
         badge(canvas, (_LEFT + BADGE_RADIUS, middle), count)
-        left = _LEFT + 2 * BADGE_RADIUS + 21
-        shown = fitted(text, letters, _RIGHT - left)
-        ImageDraw.Draw(canvas).text((left, middle), shown, INK, letters, anchor="lm")
+        shown = fitted(text, font("regular", _TEXT), _RIGHT - left)
+        put(ImageDraw.Draw(canvas), (left, middle), shown, "regular", _TEXT, INK)
 
     return paint
 
 
 def _more_row(text: str) -> Paint:
     def paint(canvas: Image.Image, y: int) -> None:
-        place = (_LEFT + 2 * BADGE_RADIUS + 21, y + _ROW // 2)
-        ImageDraw.Draw(canvas).text(place, text, MUTED, font("regular", _TEXT - 3), anchor="lm")
+        put(ImageDraw.Draw(canvas), (_LEFT + _INDENT, y + _ROW // 2 - 4), text, "regular", _HEADING, MUTED)
 
     return paint

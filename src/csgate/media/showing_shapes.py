@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -13,6 +14,8 @@ Area = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; the last two are outside."""
 
 _FINER: Final = 4
+_FINER_LINES: Final = 2
+_FRAME_CORNER: Final = 4
 _SHADOW_SCALE: Final = 4
 
 
@@ -44,6 +47,16 @@ def fill(canvas: Image.Image, area: Area, radius: int, colour: Colour) -> None:
     canvas.paste(colour, area, rounded((area[2] - area[0], area[3] - area[1]), radius))
 
 
+def round_off(canvas: Image.Image, area: Area, radius: int, colour: Colour) -> None:
+    """Gives a rectangle round corners by painting what lies beyond them; cheaper than a mask for a large one."""
+    disc = ImageChops.invert(_disc(radius))
+    for right in (0, 1):
+        for bottom in (0, 1):
+            corner = disc.crop((right * radius, bottom * radius, (right + 1) * radius, (bottom + 1) * radius))
+            left, top = area[2] - radius if right else area[0], area[3] - radius if bottom else area[1]
+            canvas.paste(colour, (left, top, left + radius, top + radius), corner)
+
+
 def shadow(canvas: Image.Image, area: Area, blur: int, colour: Colour, strength: float) -> None:
     """A soft shadow of a rectangle, blurred at a fourth of the size, where nobody sees a difference."""
     reach = 2 * blur
@@ -69,27 +82,56 @@ def checker(size: tuple[int, int], side: int, light: Colour, dark: Colour) -> Im
     return tile
 
 
-def outline(
-    canvas: Image.Image, corners: Sequence[Point], *, width: float, colour: Colour, halo: Colour, tint: float
-) -> None:
-    """A polygon: its inside tinted, a coloured line, and a thin ``halo`` around that, which shows on any picture."""
-    pad = math.ceil(2 * width)
-    xs, ys = [x for x, _ in corners], [y for _, y in corners]
-    left, top = math.floor(min(xs)) - pad, math.floor(min(ys)) - pad
-    size = (math.ceil(max(xs)) + pad - left, math.ceil(max(ys)) + pad - top)
-    scale = 2
-    inner = [((x - left) * scale, (y - top) * scale) for x, y in corners]
-    around = [*inner, inner[0], inner[1]]
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """How a box is drawn: ``line`` pixels of ``colour``, its inside tinted, a ``halo`` around that shows on anything.
 
-    def line(thickness: float) -> Image.Image:
-        large = Image.new("L", (size[0] * scale, size[1] * scale))
-        ImageDraw.Draw(large).line(around, fill=255, width=round(thickness * scale), joint="curve")
-        return large.reduce(scale)
+    ``strength`` of the line and ``tint`` are opacities from 0 to 255; lengths are pixels.
+    """
 
-    inside = Image.new("L", (size[0] * scale, size[1] * scale))
-    ImageDraw.Draw(inside).polygon(inner, fill=round(255 * tint))
-    canvas.paste(colour, (left, top), inside.reduce(scale))
-    thin = line(width)
-    ring = ImageChops.subtract(line(width * 1.9), thin)
-    canvas.paste(halo, (left, top), ring)
-    canvas.paste(colour, (left, top), thin)
+    colour: Colour
+    line: int
+    strength: int = 255
+    tint: int = 0
+    halo: int = 0
+    halo_colour: Colour = (255, 255, 255)
+
+
+def frame(canvas: Image.Image, area: Area, stroke: Stroke) -> None:
+    """Draws a box around a rectangle, with round corners."""
+    if stroke.halo:
+        _ring(canvas, area, (stroke.line + stroke.halo, stroke.line), stroke.halo_colour, (255, 0))
+    _ring(canvas, area, (stroke.line, 0), stroke.colour, (stroke.strength, stroke.tint))
+
+
+def _ring(canvas: Image.Image, area: Area, grown: tuple[int, int], colour: Colour, opacity: tuple[int, int]) -> None:
+    masks = []
+    for grow, value in zip(grown, opacity, strict=True):
+        size = (area[2] - area[0] + 2 * grow, area[3] - area[1] + 2 * grow)
+        masks.append((Image.new("L", size, value), rounded(size, _FRAME_CORNER + grow)))
+    (border, shape), (inside, inner_shape) = masks
+    mask = Image.composite(border, Image.new("L", border.size), shape)
+    inset = grown[0] - grown[1]
+    mask.paste(inside, (inset, inset), inner_shape)
+    canvas.paste(colour, (area[0] - grown[0], area[1] - grown[0]), mask)
+
+
+def frame_polygon(canvas: Image.Image, corners: Sequence[Point], stroke: Stroke) -> None:
+    """Draws a box around a polygon, such as a line of text that is not level."""
+    pad = 2 * (stroke.line + stroke.halo)
+    left, top = (math.floor(min(at)) - pad for at in zip(*corners, strict=True))
+    size = tuple(
+        math.ceil(max(at)) + pad - low for at, low in zip(zip(*corners, strict=True), (left, top), strict=True)
+    )
+    large = (size[0] * _FINER_LINES, size[1] * _FINER_LINES)
+    points = [((x - left) * _FINER_LINES, (y - top) * _FINER_LINES) for x, y in corners]
+    around = [*points, *points[:2]]
+    halo, line = Image.new("L", large), Image.new("L", large)
+    draw = ImageDraw.Draw(halo)
+    draw.line(around, 255, (stroke.line + 2 * stroke.halo) * _FINER_LINES, joint="curve")
+    draw.polygon(points, 0)
+    draw = ImageDraw.Draw(line)
+    draw.polygon(points, stroke.tint)
+    draw.line(around, stroke.strength, stroke.line * _FINER_LINES, joint="curve")
+    canvas.paste(stroke.halo_colour, (left, top), halo.reduce(_FINER_LINES))
+    canvas.paste(stroke.colour, (left, top), line.reduce(_FINER_LINES))

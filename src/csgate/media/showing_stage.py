@@ -7,30 +7,33 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from csgate.media.showing_look import ACCENT, CARD_WIDTH, CHECK, PADDING, SHADOW, STAGE, WHITE
-from csgate.media.showing_shapes import Point, checker, fill, outline, rounded, shadow
-from csgate.media.showing_text import font
+from csgate.media.showing_shapes import Point, Stroke, checker, fill, frame, frame_polygon, rounded, shadow
+from csgate.media.showing_text import put
 from csgate.media.shown import Line
 from csgate.pictures import DecodedPicture
 
 STAGE_WIDTH: Final = CARD_WIDTH - 2 * PADDING
 MAX_BOXES: Final = 30
 
-_LEAST_HEIGHT: Final = 300
-_GREATEST_HEIGHT: Final = 1020
-_MARGIN: Final = 42
+_LEAST_HEIGHT: Final = 264
+_GREATEST_HEIGHT: Final = 880
+_MARGIN: Final = 36
 _ENLARGED: Final = 2.5
-_STICKER_SIDE: Final = 400
+_STICKER_SIDE: Final = 340
 _STICKER_ENLARGED: Final = 5.0
-_PICTURE_RADIUS: Final = 18
-_CHECK_SIDE: Final = 30
-_SHADOW_BLUR: Final = 20
-_BOX_LINE: Final = 4.5
-_BOX_TINT: Final = 0.12
+_PICTURE_RADIUS: Final = 15
+_CHECK_SIDE: Final = 24
+_SHADOW_BLUR: Final = 16
+_NUMBERED: Final = Stroke(ACCENT, line=4, tint=26, halo=2)
+_UNNUMBERED: Final = Stroke(ACCENT, line=2, strength=150, tint=26)
+_BOX_PAD: Final = 3
+_LEVEL: Final = 0.035
+"""A line that rises less than this over its length is level: it looks better with a straight box."""
 _LEAST_BOX: Final = 3.0
 """A box of fewer pixels is a mistake, and nothing to point at."""
-BADGE_RADIUS: Final = 23
+BADGE_RADIUS: Final = 21
 _BADGE_EDGE: Final = 3
-_BADGE_TEXT: Final = 29
+_BADGE_TEXT: Final = 26
 
 
 def stage(picture: DecodedPicture, kind: str | None, lines: Sequence[Line], listed: Sequence[int]) -> Image.Image:
@@ -41,7 +44,7 @@ def stage(picture: DecodedPicture, kind: str | None, lines: Sequence[Line], list
     """
     image = _image(picture)
     size, height = _measure(picture.width, picture.height, sticker=kind == "sticker")
-    image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.5)
     left, top = (STAGE_WIDTH - size[0]) // 2, (height - size[1]) // 2
     if image.mode == "RGBA":
         tile = checker((STAGE_WIDTH, height), _CHECK_SIDE, CHECK, STAGE).copy()
@@ -63,7 +66,7 @@ def badge(canvas: Image.Image, centre: tuple[int, int], count: int, *, edge: boo
     x, y = centre
     for radius, colour in ((BADGE_RADIUS + _BADGE_EDGE, WHITE), (BADGE_RADIUS, ACCENT))[0 if edge else 1 :]:
         fill(canvas, (x - radius, y - radius, x + radius, y + radius), radius, colour)
-    ImageDraw.Draw(canvas).text((x, y), str(count), WHITE, font("bold", _BADGE_TEXT), anchor="mm")
+    put(ImageDraw.Draw(canvas), (x, y), str(count), "bold", _BADGE_TEXT, WHITE, "m")
 
 
 def _image(picture: DecodedPicture) -> Image.Image:
@@ -78,7 +81,7 @@ def _image(picture: DecodedPicture) -> Image.Image:
 
 
 def _measure(width: int, height: int, *, sticker: bool) -> tuple[tuple[int, int], int]:
-    """How large the picture is drawn, and how high the tile is: it fills the tile unless it is too small or too tall."""
+    """How large the picture is drawn, and how high the tile is. It fills the tile unless too small or too tall."""
     if sticker:
         scale = min(_STICKER_SIDE / max(width, height), _STICKER_ENLARGED)
     else:
@@ -107,16 +110,26 @@ def _mark(tile: Image.Image, boxes: dict[int, list[Point]], listed: Sequence[int
     numbered = {index: count for count, index in enumerate(listed, 1) if index in boxes}
     others = [index for index in boxes if index not in numbered][: MAX_BOXES - len(numbered)]
     for index in (*others, *numbered):
-        outline(tile, boxes[index], width=_BOX_LINE, colour=ACCENT, halo=WHITE, tint=_BOX_TINT)
+        _outline(tile, boxes[index], _NUMBERED if index in numbered else _UNNUMBERED)
     taken: list[tuple[int, int]] = []
     for index, count in numbered.items():
         taken.append(_free_place(boxes[index], tile.size, taken))
         badge(tile, taken[-1], count, edge=True)
 
 
+def _outline(tile: Image.Image, box: Sequence[Point], stroke: Stroke) -> None:
+    (x0, y0), (x1, y1) = box[:2]
+    xs, ys = zip(*box, strict=True)
+    if abs(y1 - y0) <= _LEVEL * abs(x1 - x0):
+        area = (math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys)))
+        frame(tile, (area[0] - _BOX_PAD, area[1] - _BOX_PAD, area[2] + _BOX_PAD, area[3] + _BOX_PAD), stroke)
+    else:
+        frame_polygon(tile, box, stroke)
+
+
 def _free_place(box: Sequence[Point], size: tuple[int, int], taken: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Where a badge hides neither the text nor another badge: left of the box, right of it, above, below, on it."""
-    reach = BADGE_RADIUS + _BADGE_EDGE + 2
+    reach = BADGE_RADIUS + _BADGE_EDGE + _BOX_PAD
     xs, ys = zip(*box, strict=True)
     middle = (min(ys) + max(ys)) / 2
     wishes = (
@@ -134,6 +147,7 @@ def _free_place(box: Sequence[Point], size: tuple[int, int], taken: Sequence[tup
 
     for wish in wishes:
         place = inside(wish)
-        if math.dist(place, wish) < reach / 2 and all(math.dist(place, other) >= 2 * reach for other in taken):
+        apart = min((math.dist(place, other) for other in taken), default=math.inf)
+        if math.dist(place, wish) < reach / 2 and apart >= 2 * BADGE_RADIUS - 2:
             return place
     return inside(wishes[-1])
