@@ -78,17 +78,28 @@ def _text_en(decision: Decision, u: Understanding, pack: Pack) -> str:
 
 
 def _rest_en(u: Understanding, pack: Pack) -> str:
-    named = [
-        f"{pack.slots[name].title['en']} {plain(slot.value)}{' (in the picture)' if slot.read else ''}"
-        for name, slot in u.slots.items()
-        if name in pack.slots
-    ]
-    found = f", with {' and '.join(named)}" if named else ""
+    said, read = (_named(u, pack, read) for read in (False, True))
+    found = f", with {_and(said)}" if said else ""
+    mood = ""
     if "sentiment" in u.lacking:
-        return f"{found}; its mood was not judged"
-    if u.sentiment is None or abs(u.sentiment.score) < pack.thresholds.mood:
-        return found
-    return f"{found}, in {'good' if u.sentiment.score > 0 else 'low'} spirits"
+        mood = "; its mood was not judged"
+    elif u.sentiment is not None and abs(u.sentiment.score) >= pack.thresholds.mood:
+        mood = f", in {'good' if u.sentiment.score > 0 else 'low'} spirits"
+    names = f"; the {u.kind or 'picture'} names {_and(read)}" if read else ""
+    return f"{found}{mood}{names}"
+
+
+def _and(named: list[str]) -> str:
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+def _named(u: Understanding, pack: Pack, read: bool) -> list[str]:
+    """The slots that were said, or those that were ``read``."""
+    return [
+        f"{pack.slots[name].title[u.language]} {plain(slot.value)}"
+        for name, slot in u.slots.items()
+        if name in pack.slots and slot.read is read
+    ]
 
 
 def _source_en(u: Understanding) -> str:
@@ -144,17 +155,15 @@ def _text_zh(decision: Decision, u: Understanding, pack: Pack) -> str:
 
 
 def _rest_zh(u: Understanding, pack: Pack) -> str:
-    named = [
-        f"{pack.slots[name].title['zh']} {plain(slot.value)}{'（图中）' if slot.read else ''}"
-        for name, slot in u.slots.items()
-        if name in pack.slots
-    ]
-    found = f"，提到{'、'.join(named)}" if named else ""
+    said, read = (_named(u, pack, read) for read in (False, True))
+    found = f"，提到{'、'.join(said)}" if said else ""
+    mood = ""
     if "sentiment" in u.lacking:
-        return f"{found}，未判断情绪"
-    if u.sentiment is None or abs(u.sentiment.score) < pack.thresholds.mood:
-        return found
-    return f"{found}，情绪{'不错' if u.sentiment.score > 0 else '低落'}"
+        mood = "，未判断情绪"
+    elif u.sentiment is not None and abs(u.sentiment.score) >= pack.thresholds.mood:
+        mood = f"，情绪{'不错' if u.sentiment.score > 0 else '低落'}"
+    names = f"，{_KINDS_ZH[u.kind]}中有{'、'.join(read)}" if read else ""
+    return f"{found}{mood}{names}"
 
 
 def _source_zh(u: Understanding) -> str:

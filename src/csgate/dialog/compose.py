@@ -7,7 +7,8 @@ from csgate.dialog.analysis import analyse, listed_tags
 from csgate.dialog.decide import Answer, Ask, Clarify, Decision, HandOver, Knowledge, PictureReply
 from csgate.dialog.knowledge_pages import Passage
 from csgate.dialog.pack import OTHER_PICTURE, Pack
-from csgate.dialog.template import Template, escape_markdown, pick
+from csgate.dialog.picture_text import shown_text
+from csgate.dialog.template import MAX_VALUE_CHARS, Template, escape_markdown, pick
 from csgate.dialog.understand import Understanding
 from csgate.events import Draft, Intent, Language
 
@@ -58,7 +59,7 @@ def compose(decision: Decision, understanding: Understanding, pack: Pack, total_
             source, hand_over, shown = "picture", False, None
             picture = pack.pictures[group]
             # No other group's words may name what the picture shows.
-            seen = {"picture": listed_tags(u, pack)} if group == OTHER_PICTURE else {}
+            seen = {"picture": listed_tags(u, pack) or _quoted(u)} if group == OTHER_PICTURE else {}
             text = _say(picture.replies, u, f"picture.{group}", seen)
             quick_replies = picture.quick_replies
         case _:
@@ -80,6 +81,11 @@ def _say(
     variants: Mapping[Language, tuple[Template, ...]], u: Understanding, purpose: str, values: Mapping[str, str]
 ) -> str:
     return pick(variants[u.language], u.id, purpose).render(values).strip()
+
+
+def _quoted(u: Understanding) -> str:
+    """What a picture says, in quotes."""
+    return f"“{shown_text(u.read, MAX_VALUE_CHARS - 2)}”" if u.read is not None else ""
 
 
 def named_source(passage: Passage, u: Understanding) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from csgate.dialog.knowledge_pages import Passage
 from csgate.dialog.knowledge_words import looks_like_question
-from csgate.dialog.pack import Pack
+from csgate.dialog.pack import OTHER_PICTURE, UNCLEAR_PICTURE, Pack
 from csgate.dialog.slots import SlotName
 from csgate.dialog.understand import Understanding
 from csgate.events import Intent
@@ -93,7 +93,9 @@ def decide(understanding: Understanding, pack: Pack) -> Decision:
     if _negative(u, pack) and u.recollection.negative + 1 >= rules.negative_messages:
         return HandOver("unhappy", clear)
     if u.picture and u.wordless:
-        return PictureReply(pack.picture_group(u.tags).name)
+        group = pack.picture_group(u.tags).name
+        # What it shows may be unclear, but not what it says.
+        return PictureReply(OTHER_PICTURE if group == UNCLEAR_PICTURE and u.read and u.read.lines else group)
     resumed = _resumed(u, pack, clear)
     if resumed is not None:
         return _fulfil(resumed, u, pack)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from csgate.dialog.pack import Pack
-from csgate.dialog.slots import Slot, SlotName, best_slots, find_slots, hide_cards
+from csgate.dialog.slots import PACK_SLOTS, Slot, SlotName, best_slots, find_slots, hide_cards
 from csgate.dialog.template import plain
 from csgate.events import Intent
 from csgate.inference.results import PictureKind, PictureResult, ReadText
@@ -74,8 +74,9 @@ def words_of(read: ReadText) -> PictureWords:
         found += [slot for slot in find_slots(text.replace("\n", " ")) if slot.name == "order_number"]
     code = find_error_code(text)
     slots = best_slots([*_sums(text, found), *found, *([code] if code is not None else [])])
+    slots = without_code(slots)
     return PictureWords(
-        slots={name: msgspec.structs.replace(slot, read=True) for name, slot in without_code(slots).items()},
+        slots={name: msgspec.structs.replace(slots[name], read=True) for name in PACK_SLOTS if name in slots},
         question=". ".join(rows)[:MAX_QUESTION_CHARS],
     )
 
@@ -139,14 +140,14 @@ def _matters(name: str, pack: Pack) -> bool:
     return name != pack.escalation.out_of_scope_intent and pack.intents[name].opening
 
 
-def shown_text(read: ReadText) -> str:
-    """The beginning of what was read, on one line, for people to see; payment cards made unreadable."""
+def shown_text(read: ReadText, most: int = MAX_SHOWN_CHARS) -> str:
+    """The first ``most`` characters of what was read, on one line, for people to see; payment cards unreadable."""
     shown = ""
     for row in read.rows:
         more = plain(hide_cards(row))
         if not more:
             continue
         shown = f"{shown} / {more}" if shown else more
-        if len(shown) > MAX_SHOWN_CHARS:
-            return shown[: MAX_SHOWN_CHARS - 1].rstrip(" /") + "…"
+        if len(shown) > most:
+            return shown[: most - 1].rstrip(" /") + "…"
     return shown

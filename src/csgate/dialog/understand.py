@@ -310,7 +310,11 @@ async def understand(
         reading = read(turn, memory, pack, default)
     questions = _Questions(turn, pack, engine, reading)
     await questions.ask()
+    kind = sure_kind(questions.picture) if questions.picture is not None else None
     tags = shown_tags(questions.picture) if questions.picture is not None else ()
+    if kind == "sticker" and questions.words_read.question:
+        # A screen that only looked like one: what the tagger saw in it is not there either.
+        kind, tags = None, ()
     if reading.ruled is not None:
         ranking: tuple[Intent, ...] = (Intent(reading.ruled, 1.0),)
     elif questions.intent is not None:
@@ -350,7 +354,7 @@ async def understand(
         recollection=reading.recollection,
         lacking=frozenset(questions.lacking),
         stages=_stages(questions, (trio.current_time() - began) * 1e3),
-        kind=sure_kind(questions.picture) if questions.picture is not None else None,
+        kind=kind,
         read=questions.read,
         subject=questions.words_read.question if questions.intent_read else turn.text,
         ranking_read=bool(questions.intent_read),
