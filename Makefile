@@ -17,7 +17,7 @@ PAGE_FAILED = { echo "make: going on without the page; csgate says at / how to g
 
 .DEFAULT_GOAL := help
 .PHONY: help lock page test-web serve chat test coverage lint format models eval config-docs clean \
-	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-generate bench-cuda \
+	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate bench-cuda \
 	soak asan
 
 help: ## list these targets
@@ -81,7 +81,7 @@ config-docs: $(VENV)/.installed-cpu ## write docs/configuration.md anew from the
 	@$(BIN)/csgate config --reference > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
 
-bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-generate ## run all nine benchmarks (long)
+bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate ## run all ten benchmarks (long)
 
 bench-wire: ## chat messages through the WebSocket codec, against its peers
 bench-intake: ## message bytes to normalised tensor, against its peers
@@ -91,9 +91,10 @@ bench-gateway: ## the whole gateway, against other servers of models
 bench-idle: ## memory and CPU of idle connections
 bench-store: ## what keeping conversations costs: memory, SQLite
 bench-cluster: ## what keeping them in Redis costs
+bench-failover: ## how long a client waits when the node that answers it is killed
 bench-generate: ## local text generation, one conversation and many
 bench-cuda: ## on a GPU host: encoders, copies, memory and generation on CUDA
-bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-generate bench-cuda: $(VENV)/.installed-bench
+bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate bench-cuda: $(VENV)/.installed-bench
 	@echo "make: $@; results go to benchmarks/results/"
 	@$(BIN)/python benchmarks/$(subst -,_,$@).py $(ARGS)
 
