@@ -36,6 +36,7 @@ from tests.inference.generation.llama import change_config, write_llama
 CONVERSATIONS: Final = (1, 8, 16, 32)
 RUNNING: Final = 8
 NEWCOMERS: Final = 12
+PROMPT_LENGTHS: Final = 3
 SYSTEM: Final = "You are the clerk of a shop. Answer briefly and kindly."
 GOALS: Final = {"int8": 1.7, "fp32": 2.5}
 NEWCOMER_GOAL_S: Final = 1.0
@@ -73,7 +74,7 @@ class Figures:
 
 def request(number: int) -> GenerationRequest:
     """Prompts differ in length, as people's messages do."""
-    text = "Hello, where is my order, and when will it be delivered? " * (1 + number % 3)
+    text = "Hello, where is my order, and when will it be delivered? " * (1 + number % PROMPT_LENGTHS)
     return GenerationRequest(
         (Utterance("system", SYSTEM), Utterance("user", f"{text} It is number {number}.")),
         Sampling(temperature=0.3, top_p=0.9, max_tokens=96, seed=number),
@@ -97,6 +98,19 @@ async def together(generator: LocalGenerator, conversations: int) -> tuple[float
     async with trio.open_nursery() as nursery:
         for number in range(conversations):
             nursery.start_soon(one, number)
+    return tokens / (time.perf_counter() - began), firsts
+
+
+async def alone(generator: LocalGenerator) -> tuple[float, list[float]]:
+    """The same of one conversation after the other, with prompts as long as those of many at once."""
+    tokens = 0
+    firsts: list[float] = []
+    began = time.perf_counter()
+    for number in range(PROMPT_LENGTHS):
+        got = await generator.generate(request(number), lambda text: None)
+        tokens += got.completion_tokens
+        if got.first_token_s is not None:
+            firsts.append(got.first_token_s)
     return tokens / (time.perf_counter() - began), firsts
 
 
@@ -139,7 +153,9 @@ async def measure(folder: Path, arguments: argparse.Namespace, by: str) -> tuple
             await together(generator, 8)
             for _ in range(arguments.rounds):
                 for conversations in CONVERSATIONS:
-                    rate, firsts = await together(generator, conversations)
+                    rate, firsts = await (
+                        alone(generator) if conversations == 1 else together(generator, conversations)
+                    )
                     figures.rates[conversations].append(rate)
                     figures.firsts[conversations] += firsts
                 figures.newcomers += await newcomers(generator)
