@@ -1,0 +1,1 @@
+export const standins: { find: RegExp; replacement: string }[];

@@ -1,0 +1,87 @@
+/** A picture in the log: a box of its final size from the start, the picture coming into focus when it is there. */
+import type { PictureView } from "../sdk/index.js";
+import { el, icon } from "./dom.js";
+import { sizeOf } from "./sizes.js";
+import { fill, type Words } from "./words.js";
+
+const MAX_WIDTH = 260;
+const MAX_HEIGHT = 300;
+/** Where nobody said how large it is. */
+const UNKNOWN = { width: 240, height: 180 };
+/** A picture this small is a sticker: shown without a frame. */
+const STICKER = 160;
+const STICKER_SHOWN = 112;
+
+export interface Pictures {
+  words: Words;
+  /** Shows it large. */
+  enlarge(opener: HTMLElement): void;
+}
+
+export interface PictureBox {
+  node: HTMLButtonElement;
+  /** The same picture may get another address: what is on the screen stays, what is enlarged is the newest. */
+  update(view: PictureView): void;
+  sticker: boolean;
+}
+
+/** Width and height in CSS pixels of the box in which a picture is shown. */
+export function boxOf(view: PictureView, wide = MAX_WIDTH): { width: number; height: number; sticker: boolean; known: boolean } {
+  const size = view.width && view.height ? { width: view.width, height: view.height } : sizeOf(view.url);
+  if (!size) return { ...UNKNOWN, sticker: false, known: false };
+  const sticker = Math.max(size.width, size.height) <= STICKER;
+  const scale = sticker
+    ? STICKER_SHOWN / Math.max(size.width, size.height)
+    : Math.min(wide / size.width, MAX_HEIGHT / size.height, Math.max(1, 160 / size.width));
+  // A very long or very flat picture is cropped to something that can be looked at; enlarged it is whole.
+  const width = Math.round(Math.max(sticker ? 48 : 96, size.width * scale));
+  const height = Math.round(Math.max(sticker ? 48 : 64, size.height * scale));
+  return { width, height, sticker, known: true };
+}
+
+/** Only what can hold a picture: never `javascript:` or a document. */
+export function safePicture(url: string): string | undefined {
+  return /^(?:https?:|blob:|data:image\/(?:png|jpeg|gif|webp)[;,])/i.test(url) ? url : undefined;
+}
+
+export function pictureBox(view: PictureView, name: string, pictures: Pictures, wide?: number): PictureBox {
+  const box = boxOf(view, wide);
+  const image = el("img", { alt: "", decoding: "async", draggable: "false" });
+  const node = el(
+    "button",
+    {
+      type: "button",
+      class: `pic wait${box.sticker ? " sticker" : ""}${box.known ? "" : " unknown"}`,
+      "aria-label": fill(pictures.words.enlarge, { name }),
+      onclick: () => pictures.enlarge(node),
+    },
+    image,
+  );
+  node.style.width = `${box.width}px`;
+  node.style.aspectRatio = `${box.width} / ${box.height}`;
+  const shown = (): void => node.classList.remove("wait");
+  image.addEventListener("load", shown);
+  image.addEventListener("error", () => {
+    // The object URL of a sent picture may be gone while its lasting address is known.
+    const newest = node.dataset["url"];
+    if (newest && newest !== image.src) image.src = newest;
+    else {
+      node.classList.add("broken");
+      shown();
+      node.replaceChildren(icon("picture"), pictures.words.broken);
+    }
+  });
+  const update = (next: PictureView): void => {
+    const url = safePicture(next.url);
+    if (!url) return;
+    node.dataset["url"] = url;
+    node.dataset["name"] = name;
+    if (!image.src) {
+      image.src = url;
+      // Small ones come decoded before the next frame: those need no fading in.
+      if (/^(?:data|blob):/.test(url)) shown();
+    }
+  };
+  update(view);
+  return { node, update, sticker: box.sticker };
+}
