@@ -7,6 +7,7 @@ Requests are retried inside obstore (server errors, lost connections), within th
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeVar
@@ -30,6 +31,7 @@ PROBE_KEY: Final = "probe"
 PROBE_S: Final = 30.0
 PROBE_IN_TROUBLE_S: Final = 1.0
 RETRY_AFTER_S: Final = 5.0
+STREAM_BYTES: Final = 64 * 1024
 LIST_CHUNK: Final = 1_000
 _PATH: Final = re.compile(r"[A-Za-z0-9_~-]{1,255}(?:/[A-Za-z0-9_~-]{1,255}){0,7}")
 _LOGGED_CHARACTERS: Final = 300
@@ -97,8 +99,19 @@ class Store:
         _check(key)
 
         def get() -> Part:
-            result = obstore.get(self._backend, key, options={"range": (start, end)})
-            return Part(bytes(result.bytes()), result.meta["size"])
+            if start > 0:
+                with suppress(BaseError):
+                    result = obstore.get(self._backend, key, options={"range": (start, end)})
+                    return Part(bytes(result.bytes()), result.meta["size"])
+            # Some S3-compatible servers answer a range with status 200, which obstore takes for a failure. So the
+            # beginning is asked for without one; what is not read is not sent either, but for what is on its way.
+            result = obstore.get(self._backend, key)
+            data = bytearray()
+            for chunk in result.stream(min_chunk_size=STREAM_BYTES):
+                data += chunk
+                if len(data) >= end:
+                    break
+            return Part(bytes(memoryview(data)[start:end]), result.meta["size"])
 
         return await self.ask("get", get)
 
