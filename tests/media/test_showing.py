@@ -116,21 +116,21 @@ def test_languages_differ():
 
 def test_text_is_boxed_in_the_picture_and_listed_below():
     card = shown(lines=(line("Payment failed"),), kind="screenshot")
-    stage = card[look.PADDING : look.PADDING + 594, look.PADDING : look.PADDING + 792]
+    stage = card[look.PADDING : look.PADDING + 600, look.PADDING : look.PADDING + 800]
     framed = near(stage, look.ACCENT)
     rows, columns = np.nonzero(framed.sum(1) > 400)[0], np.nonzero(framed.sum(0) > 40)[0]
-    assert rows[0] == pytest.approx(0.4 * 594, abs=9)
-    assert rows[-1] == pytest.approx(0.5 * 594, abs=9)
-    assert columns[-1] == pytest.approx(0.8 * 792, abs=9)
-    assert framed[:, : int(0.2 * 792) - 10].any(), "the number stands left of the box"
-    below = card[look.PADDING + 594 :]
+    assert rows[0] == pytest.approx(0.4 * 600, abs=9)
+    assert rows[-1] == pytest.approx(0.5 * 600, abs=9)
+    assert columns[-1] == pytest.approx(0.8 * 800, abs=9)
+    assert framed[:, : int(0.2 * 800) - 10].any(), "the number stands left of the box"
+    below = card[look.PADDING + 600 :]
     assert near(below, look.ACCENT).any()
     assert near(below, look.INK, 60).any()
 
 
 def test_a_slanted_line_has_a_slanted_box():
     card = shown(lines=(line("Slanted", ((0.2, 0.3), (0.8, 0.6), (0.78, 0.7), (0.18, 0.4))),))
-    framed = near(card[: look.PADDING + 594], look.ACCENT)
+    framed = near(card[: look.PADDING + 600], look.ACCENT)
     assert framed.sum(1).max() < 250, "no level edge"
     assert framed.sum() > 2000
 
@@ -146,14 +146,14 @@ def test_a_slanted_line_has_a_slanted_box():
 )
 def test_what_is_no_box_is_not_drawn_but_its_text_is_listed(box):
     card = shown(lines=(line("Text", box),))
-    assert not near(card[: look.PADDING + 594], look.ACCENT).any()
-    assert near(card[look.PADDING + 594 :], look.ACCENT).any()
+    assert not near(card[: look.PADDING + 600], look.ACCENT).any()
+    assert near(card[look.PADDING + 600 :], look.ACCENT).any()
 
 
 def test_a_box_beyond_the_picture_ends_at_its_edge():
     card = shown(lines=(line("Wide", level(-5.0, 0.5, 9.0, 0.6)),))
-    assert near(card[: look.PADDING + 594, look.PADDING : -look.PADDING], look.ACCENT).any()
-    assert not near(card[: look.PADDING + 594, : look.PADDING - 1], look.ACCENT).any()
+    assert near(card[: look.PADDING + 600, look.PADDING : -look.PADDING], look.ACCENT).any()
+    assert not near(card[: look.PADDING + 600, : look.PADDING - 1], look.ACCENT).any()
 
 
 def test_many_lines_the_long_and_large_are_listed_in_their_order():
@@ -175,7 +175,7 @@ def test_more_lines_than_anybody_reads_cost_no_more():
 def test_crowded_numbers_stay_on_the_picture():
     corner = level(0.0, 0.0, 1.0, 1.0)
     card = shown(lines=tuple(line(f"line number {n}", corner) for n in range(MAX_LINES)))
-    assert near(card[: look.PADDING + 594], look.WHITE, 10).sum() > 500
+    assert near(card[: look.PADDING + 600], look.WHITE, 10).sum() > 500
 
 
 def test_nothing_seen_is_said():

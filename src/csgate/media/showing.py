@@ -1,8 +1,9 @@
 """The result picture: what a customer sent, and what was seen in it, on one card.
 
-The card is 840 pixels wide: text is still 12 pixels high where a phone shows it 320 wide, and stays sharp where it is
-shown at 1280. Its colours are its own, as one file is for light and for dark backgrounds; only its round corners are
-transparent. The same file and findings give the same bytes, as long as Pillow stays the same.
+The card is 848 pixels wide, so that pictures of 800, the widest that are kept, show pixel by pixel. Its text is still
+12 pixels high where a phone shows the card 320 wide, and sharp where it is shown at 1280. Its colours are its own, as
+one file is for light and for dark backgrounds; only its round corners are transparent. The same file and findings give
+the same bytes, as long as Pillow stays the same.
 """
 
 import io
@@ -14,7 +15,7 @@ from PIL import Image
 
 from csgate.media.showing_look import BORDER, CARD, CARD_WIDTH, PADDING
 from csgate.media.showing_panel import panel
-from csgate.media.showing_shapes import fill, round_off, rounded
+from csgate.media.showing_shapes import round_off, rounded
 from csgate.media.showing_stage import STAGE_WIDTH, stage
 from csgate.media.showing_text import FIRST_WIDE, clean
 from csgate.media.shown import Line, Shown
@@ -52,11 +53,13 @@ def draw(file: bytes, shown: Shown, *, max_pixels: int) -> bytes:
     lower = panel(tags, kind, [read[index][1] for index in listed], more, shown.language)
 
     canvas = Image.new("RGB", (CARD_WIDTH, PADDING + upper.height + lower.height), BORDER)
-    fill(canvas, (_EDGE, _EDGE, canvas.width - _EDGE, canvas.height - _EDGE), _RADIUS - _EDGE, CARD)
+    within = (_EDGE, _EDGE, canvas.width - _EDGE, canvas.height - _EDGE)
+    canvas.paste(CARD, within)
+    round_off(canvas, within, _RADIUS - _EDGE, BORDER)
     round_off(upper, (0, 0, *upper.size), _STAGE_RADIUS, CARD)
     canvas.paste(upper, (PADDING, PADDING))
-    within = lower.crop((PADDING, 0, CARD_WIDTH - PADDING, lower.height - PADDING))
-    canvas.paste(within, (PADDING, PADDING + upper.height))
+    words = lower.crop((PADDING, 0, CARD_WIDTH - PADDING, lower.height - PADDING))
+    canvas.paste(words, (PADDING, PADDING + upper.height))
     canvas.putalpha(rounded(canvas.size, _RADIUS))
     made = io.BytesIO()
     canvas.save(made, "WEBP", quality=_QUALITY, method=_EFFORT)

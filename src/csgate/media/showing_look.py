@@ -7,7 +7,7 @@ from typing import Final
 
 from csgate.media.showing_shapes import Colour
 
-CARD_WIDTH: Final = 840
+CARD_WIDTH: Final = 848
 PADDING: Final = 24
 
 CARD: Final[Colour] = (246, 248, 248)

@@ -44,7 +44,8 @@ def stage(picture: DecodedPicture, kind: str | None, lines: Sequence[Line], list
     """
     image = _image(picture)
     size, height = _measure(picture.width, picture.height, sticker=kind == "sticker")
-    image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.5)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.5)
     left, top = (STAGE_WIDTH - size[0]) // 2, (height - size[1]) // 2
     if image.mode == "RGBA":
         tile = checker((STAGE_WIDTH, height), _CHECK_SIDE, CHECK, STAGE).copy()
