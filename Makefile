@@ -103,6 +103,8 @@ soak: $(VENV)/.installed-dev ## kill -9 the node 50 times inside a load of 100 c
 	@$(BIN)/python benchmarks/soak_restart.py $(ARGS)
 	@echo "make: soak; three nodes, Redis and HAProxy; the report goes to benchmarks/results/soak_cluster.json"
 	@$(BIN)/python benchmarks/soak_cluster.py
+	@echo "make: soak; each node cut off from Redis for 30 s; the report goes to benchmarks/results/soak_partition.json"
+	@$(BIN)/python benchmarks/soak_partition.py
 
 $(TRAINING)/.installed: models/training/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }

@@ -8,58 +8,10 @@ import trio
 from csgate.errors import NotFound, StoreUnavailable
 from csgate.events import DeltaEvent, Principal, ReplyEvent
 
+from ..redis_wire import Wire
 from ..session.conftest import Recorder
 from .conftest import LEASE_S, Town
 from .test_cluster_sharing import Script, finals, log_of, until
-
-
-class Wire:
-    """A line to Redis that can be blocked: nothing passes, and nobody is told."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.port = 0
-        self.open = trio.Event()
-        self.open.set()
-        self.scopes: set[trio.CancelScope] = set()
-
-    def cut(self) -> None:
-        """What is on its way is lost, and nobody gets through until it is open again."""
-        self.block()
-        for scope in self.scopes:
-            scope.cancel()
-
-    def block(self) -> None:
-        self.open = trio.Event()
-
-    async def serve(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
-            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            self.port = listener.socket.getsockname()[1]
-            task_status.started()
-            await trio.serve_listeners(self._pass, [listener], handler_nursery=nursery)
-
-    async def _pass(self, near: trio.SocketStream) -> None:
-        with trio.CancelScope() as scope:
-            self.scopes.add(scope)
-            await self._connect(near)
-        self.scopes.discard(scope)
-        await trio.aclose_forcefully(near)
-
-    async def _connect(self, near: trio.SocketStream) -> None:
-        await self.open.wait()
-        async with near, await trio.open_tcp_stream("127.0.0.1", self.target) as far, trio.open_nursery() as nursery:
-            nursery.start_soon(self._copy, near, far, nursery)
-            nursery.start_soon(self._copy, far, near, nursery)
-
-    async def _copy(self, source: trio.SocketStream, sink: trio.SocketStream, nursery: trio.Nursery) -> None:
-        try:
-            async for data in source:
-                await self.open.wait()
-                await sink.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_node_that_is_cut_off_acknowledges_nothing_and_answers_nothing_twice(
