@@ -45,6 +45,7 @@ HOMES: dict[str, set[str]] = {
     "PIL": {"pictures", "media"},
     "rapidocr": {"inference"},
     "obstore": {"media"},
+    "python_multipart": {"gateway"},
     "jwt": {"auth"},
     "trio_websocket": {"client"},
     "h11": {"wire", "gateway"},

@@ -264,6 +264,11 @@ class MediaSettings(Section):
         "where the store can sign",
     )
     cdn_base_url: str = Field("", description="what addresses of pictures begin with; default: this server")
+    secret: SecretStr | None = Field(
+        None,
+        description="signs addresses of pictures and names of uploads, 32 bytes or more; one for all nodes; default: "
+        "`auth.secret`, or one that is made",
+    )
     sweep_seconds: PositiveFloat = Field(
         3600.0, description="how often pictures of forgotten conversations are removed"
     )

@@ -34,10 +34,12 @@ from csgate.inference.results import (
     ModelInfo,
     PictureKind,
     PictureResult,
+    ReadText,
     SentimentResult,
+    TextLine,
     Timing,
 )
-from csgate.media import Shown
+from csgate.media import Line, Shown
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry, open_logger
 
@@ -493,6 +495,21 @@ async def test_what_was_seen_is_shown() -> None:
         ((conversation, picture, seen),) = easel.asked
         assert (conversation, picture) == ("c", kept)
         assert (seen.kind, seen.language, [tag.name for tag in seen.tags]) == ("photo", "en", ["cat"])
+
+
+async def test_the_text_that_was_read_is_shown_where_it_stands() -> None:
+    line = TextLine("error 3051", 0.9, ((0.1, 0.1), (0.9, 0.1), (0.9, 0.2), (0.1, 0.2)))
+
+    class Reading(FakeEngine):
+        async def read_picture(self, picture: Picture, **how: Any) -> ReadText:
+            return ReadText((line,))
+
+    engine = Reading(kind=("screenshot", 0.9))
+    engine.info.models["reader"] = engine.info.models["tagger"]
+    easel = Easel()
+    shop = Dialog(SHOP, engine, DialogSettings(), Telemetry(), show=easel)
+    await shop.answer(turn("look", Picture(b"photo", "binary", "pictures/1")))
+    assert easel.asked[0][2].lines == (Line(line.text, line.score, line.box),)
 
 
 async def test_nothing_is_shown_of_what_is_not_kept() -> None:

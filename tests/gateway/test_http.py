@@ -18,9 +18,10 @@ from csgate.errors import Overloaded
 from csgate.events import Draft
 from csgate.gateway.address import parse_networks
 from csgate.gateway.admission import Buckets
+from csgate.gateway.body import BODY_TIMEOUT_S, MAX_BODY_BYTES
 from csgate.gateway.completions import Completions, Room
 from csgate.gateway.door import Door, Readiness
-from csgate.gateway.http import BODY_TIMEOUT_S, MAX_BODY_BYTES, build_app, build_operator_app
+from csgate.gateway.http import build_app, build_operator_app
 from csgate.session import Turn
 from csgate.telemetry import Metrics, Telemetry, open_logger
 

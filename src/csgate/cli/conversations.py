@@ -1,15 +1,21 @@
 """``csgate conversations``: what the gateway keeps on disk; handing out or erasing what it has of one customer."""
 
 import argparse
+import io
 import re
+import secrets
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
+from csgate.config import Config
+from csgate.errors import CsgateError, MediaUnavailable
 from csgate.session.sqlite_archive import Archive, open_archive
+from csgate.telemetry import Telemetry, open_logger
 
 _DESCRIPTION = """\
 Reads and changes the conversations that the gateway keeps in its data folder (session.store = "sqlite"), also while it
@@ -63,8 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         CsgateError: there is nothing there, it is not clear who is meant, or the file cannot be used.
     """
-    data_dir = read_config(arguments).server.data_dir
-    with open_archive(data_dir, erasing=arguments.action == "erase") as archive:
+    config = read_config(arguments)
+    erased: list[str] = []
+    with open_archive(config.server.data_dir, erasing=arguments.action == "erase") as archive:
         match arguments.action:
             case "list":
                 _list(archive, arguments)
@@ -73,9 +80,44 @@ def run(arguments: argparse.Namespace) -> int:
             case "export":
                 return _export(archive, arguments)
             case _:
-                count = archive.erase(arguments.subject, arguments.tenant, arguments.issuer)
-                print(f"erased {count} conversation{'' if count == 1 else 's'} of '{clean(arguments.subject)}'")
+                erased = archive.erase(arguments.subject, arguments.tenant, arguments.issuer)
+                print(f"erased {_counted(len(erased), 'conversation')} of '{clean(arguments.subject)}'")
+    if erased and config.media.keep:
+        pictures = trio.run(_forget_pictures, config, erased)
+        if pictures:
+            print(f"erased {_counted(pictures, 'picture')}")
     return 0
+
+
+async def _forget_pictures(config: Config, conversations: list[str]) -> int:
+    """Removes pictures that nobody else's conversation shows; how many files went.
+
+    Raises:
+        CsgateError: the store of pictures cannot be used. The gateway removes them with its next sweep.
+    """
+    # Imported here: no other command should wait for the libraries that open pictures and buckets.
+    from csgate.media import open_media
+
+    async def known(conversation: str) -> bool:
+        return True  # this is no sweep
+
+    telemetry = Telemetry(log=open_logger("error", stream=io.StringIO()))
+    try:
+        async with open_media(
+            config.media,
+            config.server.data_dir,
+            secrets.token_bytes(),  # nothing is signed here
+            telemetry,
+            max_pixels=config.inference.max_pixels,
+            known=known,
+        ) as media:
+            return sum([await media.forget(conversation) for conversation in conversations])
+    except* MediaUnavailable as group:
+        detail = group.exceptions[0]
+    raise CsgateError(
+        f"The conversations are erased, but their pictures cannot be reached ({detail}); csgate serve removes them "
+        f"within media.sweep_seconds once they can."
+    )
 
 
 def _list(archive: Archive, arguments: argparse.Namespace) -> None:
@@ -119,6 +161,10 @@ def _export(archive: Archive, arguments: argparse.Namespace) -> int:
 def clean(text: str) -> str:
     """Safe to print; a line of its own stays recognisable as a part of the text."""
     return _CONTROL.sub(" ", text).replace("\n", _CONTINUED)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _count(text: str) -> int:

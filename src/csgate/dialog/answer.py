@@ -14,7 +14,7 @@ from csgate.dialog.pack import Pack
 from csgate.dialog.understand import Understanding, understand
 from csgate.dialog.writing import Writer
 from csgate.events import Draft, Picture
-from csgate.media import Shown
+from csgate.media import Line, Shown
 from csgate.session.turn import Turn
 from csgate.telemetry import Telemetry
 
@@ -101,5 +101,7 @@ class _Shown:
     reference: str | None = None
 
     async def by(self, show: Show, conversation: str, picture: Picture, understanding: Understanding) -> None:
-        seen = Shown(understanding.tags, understanding.kind, (), understanding.language)
+        read = understanding.read.lines if understanding.read is not None else ()
+        lines = tuple([Line(line.text, line.score, line.box) for line in read])
+        seen = Shown(understanding.tags, understanding.kind, lines, understanding.language)
         self.reference = await show(conversation, picture, seen)

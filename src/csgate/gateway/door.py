@@ -8,6 +8,8 @@ from csgate.auth import Authenticator
 from csgate.config import Config
 from csgate.gateway.address import Network
 from csgate.gateway.completions import Completions
+from csgate.gateway.uploads import Uploads
+from csgate.media import Media
 from csgate.telemetry import Telemetry
 
 
@@ -24,8 +26,9 @@ class Readiness:
 class Door:
     """``allow_guest`` and ``allow_request`` take an address and return ``None`` or the seconds to wait.
 
-    ``nodes`` describes all nodes of the cluster, if there is one. ``media_origins``: URLs at the store of pictures
-    whose origins the page may read from and send to, where that is not this server.
+    ``nodes`` describes all nodes of the cluster, if there is one. ``uploads``, ``media``: None where pictures are not
+    taken, or not kept. ``media_origins``: URLs at the store of pictures whose origins the page may read from and send
+    to, where that is not this server.
     """
 
     config: Config
@@ -38,4 +41,6 @@ class Door:
     now: Callable[[], float]
     completions: Completions
     nodes: Callable[[], Sequence[dict[str, Any]]] = tuple
+    uploads: Uploads | None = None
+    media: Media | None = None
     media_origins: Callable[[], Sequence[str]] = tuple

@@ -9,9 +9,8 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -26,8 +25,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from csgate.auth import bearer_from
 from csgate.errors import (
-    BadEnvelope,
-    BadJson,
     CsgateError,
     Forbidden,
     Internal,
@@ -40,21 +37,21 @@ from csgate.errors import (
 )
 from csgate.events import Language
 from csgate.gateway.address import client_address
+from csgate.gateway.body import MAX_BODY_BYTES, announced_bytes, read_body
 from csgate.gateway.completions import body_too_large
 from csgate.gateway.completions_wire import COMPLETIONS_PATH, error_body, speaks_openai, status_of
 from csgate.gateway.door import Door
+from csgate.gateway.media_files import media_routes
 from csgate.gateway.page import load_page
 
-MAX_BODY_BYTES: Final = 64 * 1024
-BODY_TIMEOUT_S: Final = 10.0
 JSON: Final = "application/json"
 PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+_FOR_OTHER_ORIGINS: Final = ("/v1/", "/media/")
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-_Body = TypeVar("_Body")
 
 
 class MethodNotAllowed(PeerError):
@@ -97,8 +94,10 @@ def build_app(door: Door) -> Starlette:
                 Route("/tickets", _tickets_route(door), methods=["POST"]),
                 Route("/nodes", _nodes_route(door), methods=["GET"]),
                 *door.completions.routes(),
+                *(door.uploads.routes() if door.uploads is not None else ()),
             ],
         ),
+        *(media_routes(door.media, door.telemetry) if door.media is not None else ()),
     ]
     if door.config.server.operator_port is None:
         routes += _operator_routes(door)
@@ -166,7 +165,7 @@ async def _refuse_without_upgrade(request: Request) -> Response:
 def _guest_route(door: Door) -> _Endpoint:
     async def give_guest_token(request: Request) -> Response:
         _take(door.allow_guest, request)
-        asked = await _read_body(request, GuestRequest)
+        asked = await read_body(request, GuestRequest)
         guest = door.auth.guest(door.now(), asked.token)
         return _json({"token": guest.token, "subject": guest.subject, "expires_at": guest.expires_at})
 
@@ -281,17 +280,20 @@ class _Edge:
             )
 
     def _admit(self, request: Request) -> None:
-        announced = request.headers.get("content-length", "0")
-        may_have_pictures = request.scope["path"] == COMPLETIONS_PATH
-        most = self._door.config.limits.max_message_bytes if may_have_pictures else MAX_BODY_BYTES
-        if announced.isascii() and announced.isdigit() and int(announced) > most:
+        path = request.scope["path"]
+        most = self._door.config.limits.max_message_bytes if path == COMPLETIONS_PATH else MAX_BODY_BYTES
+        if self._door.uploads is not None:
+            most = self._door.uploads.most_bytes(path) or most
+        if (announced_bytes(request) or 0) > most:
             raise body_too_large(most)
         if self._limited:
             _take(self._door.allow_request, request)
 
 
 class _CorsForApi:
-    """Cross-origin access for the configured origins, on ``/v1/*`` only; the page and the probes are nobody else's.
+    """Cross-origin access for the configured origins, on ``/v1/*`` and ``/media/*`` only.
+
+    The page and the probes are nobody else's.
 
     One of these takes the ``preflights`` (OPTIONS), another everything else.
     """
@@ -303,13 +305,13 @@ class _CorsForApi:
             app,
             # As origin_allowed does for WebSockets: browsers send no slash at the end and write hosts in lower case.
             allow_origins=tuple(origin.lower().rstrip("/") for origin in origins),
-            allow_methods=["POST"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Retry-After"],
+            allow_methods=["GET", "HEAD", "POST", "PUT"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "Range"],
+            expose_headers=["Content-Range", "ETag", "Retry-After"],
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        for_api = scope["type"] == "http" and scope["path"].startswith("/v1/")
+        for_api = scope["type"] == "http" and scope["path"].startswith(_FOR_OTHER_ORIGINS)
         mine = for_api and (scope["method"] == "OPTIONS") is self._preflights
         await (self._with_cors if mine else self._app)(scope, receive, send)
 
@@ -322,34 +324,6 @@ def _take(allow: Callable[[str], float | None], request: Request) -> None:
             public_zh="请求过于频繁，请稍候。",
             retry_after=retry_after,
         )
-
-
-async def _read_body(request: Request, kind: type[_Body]) -> _Body:
-    """The request's JSON body as a ``kind``; an empty body is an empty object.
-
-    Raises:
-        TooLarge: more than ``MAX_BODY_BYTES`` came, announced or not.
-        TurnTimeout: it was not whole within ``BODY_TIMEOUT_S``.
-        BadJson, BadEnvelope: it is not JSON, or not a ``kind``.
-    """
-    body = bytearray()
-    with trio.move_on_after(BODY_TIMEOUT_S) as scope:
-        # Starlette gives an async generator; one that is left half-way has to be closed by hand.
-        async with aclosing(request.stream()) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise body_too_large(MAX_BODY_BYTES)
-    if scope.cancelled_caught:
-        raise TurnTimeout(
-            "body not whole in time", public="The request did not arrive in time.", public_zh="请求超时。"
-        )
-    try:
-        return msgspec.json.decode(bytes(body).strip() or b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        raise BadEnvelope(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadJson(str(error)) from None
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------

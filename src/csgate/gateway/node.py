@@ -21,6 +21,7 @@ from csgate.dialog import Dialog, Writer, load_pack
 from csgate.errors import CloseCode, ConfigError
 from csgate.gateway.address import Network, parse_networks
 from csgate.gateway.admission import Buckets, Places
+from csgate.gateway.album import open_album, places_of
 from csgate.gateway.binding import Bound, bind
 from csgate.gateway.chat import BAD_MESSAGES_BURST, BAD_MESSAGES_PER_S, ChatServices
 from csgate.gateway.chat_door import ChatDoor
@@ -31,9 +32,11 @@ from csgate.gateway.http import build_app, build_operator_app
 from csgate.gateway.http_stream import HttpSide, server_tls_context
 from csgate.gateway.listener import Listener
 from csgate.gateway.neighbours import Join, Neighbours, advertised, open_neighbours
+from csgate.gateway.uploads import Uploads
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.inference import Engine, EngineInfo, open_engine
 from csgate.inference.generation.opening import Generators, open_generators
+from csgate.media import Media
 from csgate.session import Conversations, open_conversations
 from csgate.telemetry import Telemetry
 
@@ -88,11 +91,15 @@ async def open_node(
         open_neighbours(config, telemetry, join) as neighbours,
         open_engine(config.inference, telemetry) as engine,
         open_generators(config.generation, config.inference, telemetry) as generators,
+        open_album(config, telemetry, neighbours.store, now) as media,
     ):
         writer = Writer(generators.chain, pack, config.generation, telemetry) if generators.chain else None
-        dialog = Dialog(pack, engine, config.dialog, telemetry, writer)
+        kept = media if config.media.keep else None
+        dialog = Dialog(pack, engine, config.dialog, telemetry, writer, kept.show if kept is not None else None)
         await dialog.prepare()
-        async with open_conversations(neighbours.store, dialog.answer, config.session, telemetry) as conversations:
+        async with open_conversations(
+            neighbours.store, dialog.answer, config.session, telemetry, keep=kept.keep if kept is not None else None
+        ) as conversations:
             async with _listen(
                 config,
                 telemetry,
@@ -100,6 +107,7 @@ async def open_node(
                 engine,
                 dialog,
                 generators,
+                media,
                 conversations,
                 neighbours,
                 trusted,
@@ -119,6 +127,7 @@ async def _listen(
     engine: Engine,
     dialog: Dialog,
     generators: Generators,
+    media: Media | None,
     conversations: Conversations,
     neighbours: Neighbours,
     trusted: Sequence[Network],
@@ -136,8 +145,11 @@ async def _listen(
         reasons = ["this node is draining"] if phase.draining else []
         if conversations.trouble is not None:
             reasons.append(conversations.trouble)
+        if media is not None and media.trouble is not None:
+            reasons.append(media.trouble)
         return Readiness(not reasons, tuple(reasons), engine_info)
 
+    pictures = await places_of(config, media)
     places = Places(limits.connections, limits.connections_per_address, limits.connections_per_principal)
     expiry = ExpiryWatch(now)
     budget = ReceiveBudget(limits.receive_budget_bytes)
@@ -157,6 +169,8 @@ async def _listen(
         engine=lambda: engine_info,
         nodes=neighbours.addresses,
         now=now,
+        album=media,
+        limits=pictures.limits,
     )
     completions = Completions(
         config=config,
@@ -171,6 +185,9 @@ async def _listen(
         now=now,
         started=int(now()),
     )
+    uploads = None
+    if media is not None and config.media.uploads:
+        uploads = Uploads(config, auth, telemetry, media, services.picture_bytes, now)
     guests = Buckets(limits.guests_per_minute / 60.0, limits.guests_per_minute, clock)
     requests = Buckets(limits.requests_per_second, limits.requests_per_second * 2, clock)
     door = Door(
@@ -184,6 +201,9 @@ async def _listen(
         now=now,
         completions=completions,
         nodes=neighbours.describe,
+        uploads=uploads,
+        media=media,
+        media_origins=lambda: pictures.origins,
     )
     chat = ChatDoor(services)
     listener = Listener(

@@ -13,6 +13,8 @@ from csgate.errors import BadEnvelope
 FIELD: Final = b"file"
 MAX_PARTS: Final = 8
 MAX_OTHER_BYTES: Final = 16 * 1024
+MAX_FORM_BYTES: Final = 64 * 1024
+"""Of a form beside its file: other fields, heads, boundaries."""
 _FORM: Final = b"multipart/form-data"
 
 

@@ -10,7 +10,7 @@ from csgate.errors import CsgateError, NotFound
 from csgate.media.keys import is_shown
 from csgate.media.remembered import Remembered
 from csgate.media.signing import Addresses
-from csgate.media.store import Store
+from csgate.media.store import PROBE_KEY, Store
 from csgate.pictures import Format, sniff
 
 FIRST_BYTES: Final = 256 * 1024
@@ -68,6 +68,9 @@ class Delivery:
         )
         # The bucket's address of a key, and when it ends.
         self._signed: Remembered[str, tuple[str, float]] = Remembered(REMEMBERED_ITEMS)
+
+    async def elsewhere(self) -> str | None:
+        return await self._store.sign("GET", PROBE_KEY, SIGNED_S) if self._redirects else None
 
     def address(self, reference: str) -> str:
         return self._addresses.of(reference) if is_shown(reference) else reference

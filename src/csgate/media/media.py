@@ -83,6 +83,14 @@ class Media:
         """What a reader is given for a reference: relative to this server unless ``cdn_base_url`` is set. Quick."""
         return self._delivery.address(reference)
 
+    async def elsewhere(self) -> str | None:
+        """An address at the bucket, where readers and uploads are sent there; only its origin is of use to anybody.
+
+        Raises:
+            MediaUnavailable: it cannot sign now.
+        """
+        return await self._delivery.elsewhere()
+
     def upload(self) -> AbstractContextManager[SpooledUpload]:
         """A place for a file that is coming in, which is written piece by piece and then taken.
 

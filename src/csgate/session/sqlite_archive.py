@@ -102,8 +102,8 @@ class Archive:
             for event in self.events(one):
                 yield {"conversation": one.id, **event}
 
-    def erase(self, subject: str, tenant: str | None = None, issuer: str | None = None) -> int:
-        """Deletes all conversations of one customer, in small steps, and says how many there were.
+    def erase(self, subject: str, tenant: str | None = None, issuer: str | None = None) -> list[str]:
+        """Deletes all conversations of one customer, in small steps, and says which there were.
 
         From the first step on nobody can come back to them. A process that ends in the middle leaves the rest to the
         next that serves, or that erases.
@@ -111,7 +111,7 @@ class Archive:
         Raises:
             ConfigError: as :meth:`owned`.
         """
-        erased = 0
+        erased = []
         # Again until none is left: the customer may be talking.
         while owned := self.owned(subject, tenant, issuer):
             with _writing(self._connection):
@@ -119,7 +119,7 @@ class Archive:
                     self._connection.execute("DELETE FROM conversations WHERE key = ?", (kept.key,))
                     self._connection.execute("INSERT INTO garbage VALUES (?)", (kept.key,))
                     self._connection.execute("INSERT INTO erased (id) VALUES (?)", (kept.id,))
-                    erased += 1
+                    erased.append(kept.id)
         ledger = Ledger(self._connection, 1)
         more = True
         while more:
