@@ -1,7 +1,8 @@
 import { defineConfig } from "vitest/config";
-import { standins } from "./scripts/standins.mjs";
+import { leanPurify, standins } from "./scripts/standins.mjs";
 
 export default defineConfig({
   resolve: { alias: standins },
-  test: { include: ["tests/**/*.test.ts"], environment: "node", testTimeout: 20_000, restoreMocks: true, maxWorkers: 2, server: { deps: { inline: ["markdown-it"] } } },
+  plugins: [leanPurify()],
+  test: { include: ["tests/**/*.test.ts"], environment: "node", testTimeout: 20_000, restoreMocks: true, maxWorkers: 2, server: { deps: { inline: ["markdown-it", "dompurify"] } } },
 });

@@ -11,7 +11,26 @@ export const standins = [
   { find: /^punycode\.js$/, replacement: `${folder}/punycode.ts` },
   { find: /^mdurl$/, replacement: `${folder}/mdurl.ts` },
   { find: /^linkify-it$/, replacement: `${folder}/linkify-it.ts` },
-  // markdown-it's own, by the paths under which its parts import one another: HTML and typography are switched off.
-  { find: /^\.\/rules_(core\/(smartquotes|replacements)|block\/html_block|inline\/html_inline)\.mjs$/, replacement: `${folder}/no-rule.ts` },
+  // markdown-it's own, by the paths under which its parts import one another: HTML and typography are switched off;
+  // a line under a text is a line, no heading, and nobody writes references in a chat.
+  { find: /^\.\/rules_(core\/(smartquotes|replacements)|block\/(html_block|lheading|reference)|inline\/html_inline)\.mjs$/, replacement: `${folder}/no-rule.ts` },
   { find: /^\.\/presets\/(commonmark|zero)\.mjs$/, replacement: `${folder}/no-preset.ts` },
 ];
+
+/**
+ * Vite plugin that takes DOMPurify's own lists of elements and attributes out: whoever uses it here names all that is
+ * allowed (src/widget/markdown.ts), so the defaults would only be weight. Fails if they are not where they were.
+ */
+export function leanPurify() {
+  const lists = /^const (html|svg|svgFilters|svgDisallowed|mathMl|mathMlDisallowed|xml)(\$1)? = freeze\(\[[^\]]*\]\);/gm;
+  return {
+    name: "lean-purify",
+    transform(code, id) {
+      if (!/dompurify\/dist\/purify\.es\.mjs/.test(id)) return undefined;
+      let count = 0;
+      const lean = code.replace(lists, (_, name, more = "") => (count++, `const ${name}${more} = freeze([]);`));
+      if (count !== 10) throw new Error(`DOMPurify has ${count} lists where 10 were expected: look at leanPurify again`);
+      return { code: lean, map: null };
+    },
+  };
+}

@@ -63,7 +63,7 @@ find("#theme").addEventListener("click", () => {
 
 // The address of this very gateway, as another page would name it.
 const home = new URL(".", location.href).href.replace(/\/$/, "");
-const snippet = `<script src="${home}/csgate.js" async></script>\n<csgate-chat></csgate-chat>`;
+const snippet = `<script async src="${home}/csgate.js">\n</script>\n<csgate-chat></csgate-chat>`;
 find("#code").textContent = snippet;
 find("#copy").addEventListener("click", (event) => {
   const button = event.currentTarget as HTMLElement;

@@ -55,7 +55,7 @@ export class Composer {
     };
     const file = input({ multiple: true, class: "file" });
     const photo = input({ capture: "environment", class: "photo" });
-    this.field = el("textarea", { rows: "1", placeholder: words.write, "aria-label": words.write, maxlength: MAX_TEXT, dir: "auto", enterkeyhint: "send", autocomplete: "off" });
+    this.field = el("textarea", { rows: "1", placeholder: words.placeholder, "aria-label": words.write, maxlength: MAX_TEXT, dir: "auto", enterkeyhint: "send", autocomplete: "off" });
     this.field.value = (draftKey && kept.get(draftKey)) || "";
     this.stickerButton = iconButton("smile", words.stickers, () => act.stickers(), { "aria-expanded": "false", class: "icon smile" });
     this.#send = el("button", { type: "submit", class: "icon send", "aria-label": words.send, title: words.send }, icon("send"));

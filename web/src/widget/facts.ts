@@ -28,7 +28,7 @@ export function chips(reply: Facts, tongue: Tongue): HTMLElement | null {
 function line(name: string, value: string, share?: number): HTMLElement {
   const bar = share === undefined ? null : el("i", { class: "bar", "aria-hidden": "true" }, el("i"));
   const inner = bar?.firstElementChild as HTMLElement | null | undefined;
-  inner?.style.setProperty("inline-size", `${Math.round(Math.min(1, Math.max(0, share ?? 0)) * 100)}%`);
+  inner?.style.setProperty("width", `${Math.round(Math.min(1, Math.max(0, share ?? 0)) * 100)}%`);
   return el("div", {}, el("dt", { dir: "auto" }, name), el("dd", {}, bar, value));
 }
 

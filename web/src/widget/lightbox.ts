@@ -15,8 +15,8 @@ export function createLightbox(words: Words): Lightbox {
   const stage = el("div", { class: "stage" });
   const count = el("span", { class: "count", "aria-live": "polite" });
   const shut = iconButton("close", words.closePicture, () => node.close(), { class: "icon shut" });
-  const back = iconButton("back", words.previous, () => show(index - 1), { class: "icon back" });
-  const on = iconButton("next", words.next, () => show(index + 1), { class: "icon on" });
+  const back = iconButton("back", words.previous, () => show(index - 1), { class: "icon before" });
+  const on = iconButton("next", words.next, () => show(index + 1), { class: "icon after" });
   const node = el("dialog", { class: "lightbox", "aria-label": words.picture }, stage, back, on, el("div", { class: "bar" }, count, shut));
 
   function show(to: number): void {

@@ -14,6 +14,7 @@ export interface Rating {
 export function createRating(words: Words, rate: (score: Score, comment?: string) => void, handoff: () => void): Rating {
   let score = 0;
   let editing = false;
+  let thanked = false;
   const question = el("span", { class: "ask" }, words.rate);
   const stars = SCORES.map((value) =>
     el(
@@ -33,11 +34,12 @@ export function createRating(words: Words, rate: (score: Score, comment?: string
     });
     node.classList.toggle("given", score > 0);
     question.textContent = score > 0 ? words.rated : words.rate;
+    question.hidden = score > 0 && !thanked;
   }
 
   function give(value: Score): void {
     score = value;
-    editing = true;
+    editing = thanked = true;
     paint();
     rate(value);
     const label = value >= 4 ? words.commentGood : words.comment;

@@ -18,6 +18,7 @@ describe("what people write", () => {
     ["```js\nlet a = '<b>';\n```", "<pre tabindex=\"0\"><code>let a = '&lt;b&gt;';\n</code></pre>"],
     ["# Title", "<h3>Title</h3>"],
     ["###### Small", "<h6>Small</h6>"],
+    ["above\n---\nbelow", "<p>above</p>\n<hr>\n<p>below</p>"],
     ["~~gone~~", "<p><s>gone</s></p>"],
     ["&copy; &eacute; &#x4f60; &#22909; &unknown; &amp;lt;", "<p>© é 你 好 &amp;unknown; &amp;lt;</p>"],
   ])("%j", (text, expected) => {
@@ -73,6 +74,9 @@ describe("what attackers write", () => {
     "<a href=https://x.example style=position:fixed>x</a>",
     "<form action=https://x.example><input></form>",
     "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    "<svg><a xlink:href=javascript:alert(1)>x</a></svg>",
+    "<math><a href=javascript:alert(1)>x</a></math>",
+    "[r]: javascript:alert(1)\n\n[r]",
     "<div id=csgate class=x data-x=y>",
     "https://x.example/<img/src=x/onerror=alert(1)>",
     "| <img src=x onerror=alert(1)> |\n|---|\n| [x](javascript:1) |",

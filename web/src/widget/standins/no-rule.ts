@@ -1,4 +1,4 @@
-/** Stands in for rules of markdown-it that are never switched on here (HTML, typography): matches nothing. */
+/** Stands in for rules of markdown-it that a chat does without (HTML, typography, references): matches nothing. */
 export default function noRule(): boolean {
   return false;
 }
