@@ -43,6 +43,7 @@ from csgate.gateway.completions_wire import COMPLETIONS_PATH, error_body, speaks
 from csgate.gateway.door import Door
 from csgate.gateway.media_files import media_routes
 from csgate.gateway.page import load_page
+from csgate.gateway.site_routes import page_routes
 
 JSON: Final = "application/json"
 PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -86,6 +87,7 @@ def build_app(door: Door) -> Starlette:
     """The public app. Without an operator address of its own it carries the operator routes as well."""
     routes: list[BaseRoute] = [
         Route("/", _page_route(door), methods=["GET"]),
+        *page_routes(door),
         Route("/ws", _refuse_without_upgrade, methods=["GET"]),
         Mount(
             "/v1",
@@ -123,11 +125,13 @@ def _app(door: Door, routes: list[BaseRoute], *, limited: bool) -> Starlette:
         # that it is counted and logged like any request.
         middleware.insert(0, Middleware(_CorsForApi, origins=origins, preflights=False))
         middleware.append(Middleware(_CorsForApi, origins=origins, preflights=True))
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=middleware,
         exception_handlers={HTTPException: on_error, CsgateError: on_error},
     )
+    app.router.redirect_slashes = False  # to an address made of whatever the Host header says
+    return app
 
 
 # --- Routes ----------------------------------------------------------------------------------------------------------
