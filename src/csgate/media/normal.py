@@ -16,7 +16,7 @@ from PIL import Image
 from csgate.errors import BadImage
 from csgate.media.moving import resized_frames
 from csgate.media.stripping import Stripped, strip
-from csgate.pictures import Format, open_picture, orientation, plain, upright
+from csgate.pictures import Format, open_picture, orientation, plain, sniff, upright
 
 MAX_ICC_BYTES: Final = 64 * 1024
 LOSSLESS_BYTES: Final = 256 * 1024
@@ -54,8 +54,12 @@ def normalise(data: bytes, limits: Limits) -> Normal:
     Raises:
         UnsupportedImage, ImageTooLarge, BadImage: as ``csgate.pictures.decode``.
     """
-    with open_picture(data, max_pixels=limits.max_pixels) as (image, format):
-        stripped = strip(data, format, limits.max_frames)
+    if not data:
+        raise BadImage("the picture is empty")
+    format = sniff(data)
+    # Before Pillow, which takes longer over a file of ever so many pieces. A JPEG's frames need not be counted.
+    stripped = strip(data, format, limits.max_frames) if format != "jpeg" else None
+    with open_picture(data, max_pixels=limits.max_pixels) as (image, _):
         turn = orientation(image)
         width, height = (image.height, image.width) if turn >= 5 else image.size
         frames = stripped.frames if stripped else 1
@@ -63,7 +67,9 @@ def normalise(data: bytes, limits: Limits) -> Normal:
             size = (limits.max_width, max(1, round(height * limits.max_width / width)))
         else:
             size = (width, height)
-            if stripped is not None and turn == 1 and (format != "jpeg" or image.mode in _BROWSER_MODES):
+            if format == "jpeg" and image.mode in _BROWSER_MODES and turn == 1:
+                stripped = strip(data, format, 1)
+            if stripped is not None and turn == 1:
                 kept = _as_it_is(data, image, format, stripped, limits)
                 if kept is not None:
                     return kept

@@ -9,6 +9,7 @@ Safe from any thread; nothing is shared but Pillow's format registry, which is f
 """
 
 import io
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ MAX_READS: Final = 200_000
 """Pillow reads a file's structure marker by marker and chunk by chunk, in Python. A GIF of 8 MB takes about 70,000."""
 UNSCALED_SHARE: Final = 4
 """PNG, WebP and GIF may have a fourth of a JPEG's pixels: they cannot be decoded at a lower scale."""
+MAX_COEFFICIENT_BYTES: Final = 160 * 1024 * 1024
+"""What a JPEG of several scans takes in memory at whatever scale: all of its coefficients, two bytes each."""
+MOVING_SHARE: Final = 8
+"""An animated WebP may have an eighth of a JPEG's pixels: its decoder holds several canvases."""
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
 """Scans times pixels: the largest picture that is taken may have some twenty scans."""
 
@@ -51,9 +56,11 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ANIMATION_FLAG: Final = 0x02
 _SCAN_MARKER: Final = 0xDAFF  # FF DA, read as a little-endian number
 
 # Strangers' files must not fill standard error with Pillow's remarks on them.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
@@ -149,7 +156,8 @@ def open_picture(data: bytes, *, max_pixels: int) -> Iterator[tuple[Image.Image,
         raise BadImage("the picture is empty")
     format = sniff(data)
     if format == "webp":
-        _check_pixels(*_webp_canvas(data), max_pixels // UNSCALED_SHARE)
+        moving = data[12:16] == b"VP8X" and data[20] & _ANIMATION_FLAG
+        _check_pixels(*_webp_canvas(data), max_pixels // (MOVING_SHARE if moving else UNSCALED_SHARE))
     scans = _scans(data) if format == "jpeg" else 1
     if scans > MAX_JPEG_SCANS:
         raise BadImage(f"more than {MAX_JPEG_SCANS} scans")
@@ -159,6 +167,8 @@ def open_picture(data: bytes, *, max_pixels: int) -> Iterator[tuple[Image.Image,
             if format != "jpeg":
                 # Only JPEG can be decoded at a fraction of its size; these cost their every pixel in time and memory.
                 _check_pixels(*image.size, max_pixels // UNSCALED_SHARE)
+            if isinstance(image, JpegImagePlugin.JpegImageFile):
+                _check_coefficients(image, data)
             if scans * image.width * image.height > MAX_SCANNED_PIXELS:
                 raise BadImage(f"{scans} scans of {image.width} x {image.height} pixels")
             yield image, format
@@ -174,6 +184,26 @@ def _scans(data: bytes) -> int:
     # At even and at odd places. bytes.count() stumbles over every FF, of which a JPEG is full: ten times as long.
     pairs = (np.frombuffer(data, "<u2", (len(data) - offset) // 2, offset) for offset in (0, 1))
     return sum(int(np.count_nonzero(words == _SCAN_MARKER)) for words in pairs)
+
+
+def _check_coefficients(image: JpegImagePlugin.JpegImageFile, data: bytes) -> None:
+    """Refuses a JPEG whose coefficients would fill the memory (ITU T.81 section A.1.1 for the sizes)."""
+    parts: list[tuple[int, int, int, int]] = image.layer
+    if not image.info.get("progressive") and not _first_scan_is_partial(data, image.fp.tell(), len(parts)):
+        return  # a single scan, which is decoded as it is read
+    columns, rows = max(part[1] for part in parts), max(part[2] for part in parts)
+    share = sum(part[1] * part[2] for part in parts) / (columns * rows)
+    coefficients = 2 * share * image.width * image.height
+    if coefficients > MAX_COEFFICIENT_BYTES:
+        raise ImageTooLarge(f"{coefficients:.3g} bytes of coefficients")
+
+
+def _first_scan_is_partial(data: bytes, end: int, parts: int) -> bool:
+    """Whether the scan's head that ends at ``end`` is of some of the picture's components only."""
+    return any(
+        data.startswith(struct.pack(">BBHB", 0xFF, 0xDA, 6 + 2 * count, count), end - 8 - 2 * count)
+        for count in range(1, parts)
+    )
 
 
 def _open(data: bytes, format: Format) -> Image.Image:

@@ -1,5 +1,6 @@
 """GIF: GIF89a specification, appendix B for the grammar; NETSCAPE2.0 for how often it plays."""
 
+import struct
 from typing import Final
 
 from csgate.media.stripping.pieces import Odd, Pieces
@@ -8,6 +9,7 @@ _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _GRAPHIC_CONTROL, _APPLICATION = 0xF9, 0xFF
 _LOOPS: Final = (b"\x0bNETSCAPE2.0\x03\x01", b"\x0bANIMEXTS1.0\x03\x01")
 _LOOP_BYTES: Final = 17
+_PLACE: Final = struct.Struct("<HHHH")  # left, top, width, height
 
 
 def strip_gif(data: bytes, max_frames: int) -> tuple[bytes, int]:
@@ -20,6 +22,7 @@ def strip_gif(data: bytes, max_frames: int) -> tuple[bytes, int]:
     if len(data) < 13:
         raise Odd
     at = 13 + _table_bytes(data[10])
+    screen = struct.unpack_from("<HH", data, 6)
     kept: list[bytes] = [data[:at]]
     control = b""  # of the frame that comes next
     frames = 0
@@ -39,6 +42,9 @@ def strip_gif(data: bytes, max_frames: int) -> tuple[bytes, int]:
         elif data[at] == _IMAGE:
             if at + 11 > len(data):
                 break
+            left, top, width, height = _PLACE.unpack_from(data, at + 1)
+            if left + width > screen[0] or top + height > screen[1]:
+                raise Odd  # browsers differ in what they make of it
             at = _blocks_end(data, at + 11 + _table_bytes(data[at + 9]), pieces)
             if at < 0:
                 break

@@ -20,7 +20,7 @@ def strip_png(data: bytes, max_frames: int) -> tuple[bytes, int]:
         Odd, BadImage: see :func:`csgate.media.stripping.strip`.
     """
     kept: list[bytes] = [_SIGNATURE]
-    pieces = Pieces()
+    pieces = Pieces(50_000)  # frames by the thousand, in pieces of 8 KiB
     frames = 0
     control = 0  # where in ``kept`` the number of frames stands
     plays = b""
