@@ -49,7 +49,9 @@ class ServerSettings(Section):
     )
     data_dir: Path = Field(Path(".data"), description="folder for what must survive a restart")
     drain_seconds: PositiveFloat = Field(20.0, description="time for answers in progress after SIGTERM")
-    page: bool = Field(True, description="serve the page at /")
+    page: bool = Field(
+        True, description="serve the page at /; the scripts for other sites, /csgate.js and its like, are served anyhow"
+    )
     backlog: PositiveInt = Field(1024, description="connections that the system may queue before they are accepted")
 
     @model_validator(mode="after")
