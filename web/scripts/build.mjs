@@ -32,7 +32,7 @@ async function script(entry, file, format, more = {}) {
       minify: true,
       reportCompressedSize: false,
       lib: { entry: join(root, entry), formats: [format], name: "csgate", fileName: () => file },
-      rollupOptions: { output: { codeSplitting: false } },
+      rollupOptions: { output: { codeSplitting: false, minify: true } },
       ...more,
     },
   });
