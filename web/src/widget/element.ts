@@ -85,9 +85,8 @@ export class CsgateChat extends HTMLElement {
     this.#dark.addEventListener("change", () => this.#paint(), { signal });
     this.#phone.addEventListener("change", () => this.#arrange(), { signal });
     document.addEventListener("visibilitychange", () => this.#count(), { signal });
-    for (const event of ["resize", "scroll"]) visualViewport?.addEventListener(event, () => this.#arrange(), { signal });
+    for (const event of ["resize", "scroll"]) window.visualViewport?.addEventListener(event, () => this.#arrange(), { signal });
     this.addEventListener("keydown", (event) => this.#keydown(event), { signal });
-    // A tap closes the keyboard of a phone where it is not on the field: nothing of that is ours to do.
     this.#build();
   }
 
@@ -164,7 +163,7 @@ export class CsgateChat extends HTMLElement {
     const { chat } = this;
     this.#unsubscribe?.();
     this.#panel?.dispose();
-    this.lang = this.getAttribute("lang") ?? tongue.tag;
+    this.#frame.lang = tongue.tag;
     const inline = this.#inline;
     this.#panel = new Panel({
       tongue,
@@ -260,8 +259,9 @@ export class CsgateChat extends HTMLElement {
     classList.toggle("full", full);
     classList.toggle("open", this.isOpen);
     // The keyboard of a phone covers the page without making it smaller; what is left is the visual viewport.
-    style.setProperty("--top", full && visualViewport ? `${visualViewport.offsetTop}px` : "0px");
-    style.setProperty("--tall", full && visualViewport ? `${visualViewport.height}px` : "100dvh");
+    const view = full ? window.visualViewport : null;
+    style.setProperty("--top", view ? `${view.offsetTop}px` : "0px");
+    style.setProperty("--tall", view ? `${view.height}px` : "100dvh");
     const node = this.#panel?.node;
     if (!node) return;
     this.#launcher?.setAttribute("aria-expanded", String(this.isOpen));

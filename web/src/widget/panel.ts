@@ -164,13 +164,13 @@ export class Panel {
     this.composer.answering = answering(snapshot.entries) !== undefined;
     const online = snapshot.connection === "online";
     const text =
-      !online ? (snapshot.connection === "connecting" || snapshot.connection === "closed" ? words.connecting : words.refused)
+      snapshot.connection === "refused" ? words.refused
+      : !online ? words.connecting
       : snapshot.typing ? words.typing
       : snapshot.state === "human" ? words.withPerson
       : snapshot.state === "waiting" ? words.waiting
       : words.online;
-    const shown = snapshot.connection === "offline" || snapshot.connection === "waiting" ? words.connecting : text;
-    if (this.#status.textContent !== shown) this.#status.textContent = shown;
+    if (this.#status.textContent !== text) this.#status.textContent = text;
     this.node.dataset["connection"] = snapshot.connection;
     if (this.node.dataset["state"] !== snapshot.state) {
       this.node.dataset["state"] = snapshot.state;
@@ -207,7 +207,7 @@ export class Panel {
 
   #askFresh(): HTMLDialogElement {
     const { words } = this.options.tongue;
-    const dialog = el("dialog", { class: "ask", "aria-label": words.fresh });
+    const dialog = el("dialog", { class: "confirm", "aria-label": words.fresh });
     put(
       dialog,
       el("p", {}, words.freshAsk),
