@@ -332,6 +332,8 @@ def test_pictures_survive_a_restart_and_are_erased_with_their_owner(
     other, _ = open_v1(first, "eve")
     with other:
         ask(other, "m1", "look", upload=by_form(first, content, "eve").json["upload"])
+    assert first.metric('csgate_media_kept_total{outcome="new"}') == 1
+    assert first.metric('csgate_media_kept_total{outcome="repeated"}') == 1
     address = path_of(reply["image_url"])
     before = request(first, "GET", address)
     assert before.status == 200

@@ -245,6 +245,31 @@ async def test_a_large_picture_goes_in_pieces(open_place: OpenPlace) -> None:
         assert (await place.client.get(address)).status_code == 404
 
 
+async def test_what_a_reader_has_already_and_what_is_not_there(open_place: OpenPlace) -> None:
+    async with open_place() as place:
+        address = await kept(place, png())
+        etag = (await place.client.get(address)).headers["etag"]
+        known = await place.client.get(address, headers={"If-None-Match": etag})
+        assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
+        behind = await place.client.get(address, headers={"Range": "bytes=9999999-"})
+        assert behind.status_code == 416
+        assert behind.headers["content-range"].startswith("bytes */")
+        head = await place.client.head(address, headers={"Range": "bytes=0-1"})
+        assert (head.status_code, head.content) == (200, b"")
+        assert (await place.client.get("/media/pictures/x")).json()["code"] == "not_found"
+
+
+async def test_a_pre_signed_put_to_this_server(open_place: OpenPlace) -> None:
+    async with open_place() as place:
+        wish = {"bytes": len(png()), "type": "image/png", "sha256": hashlib.sha256(png()).hexdigest()}
+        offer = (await place.post(json.dumps(wish), "/v1/uploads/presign")).json()
+        put = await place.client.put(offer["url"], content=body_in([png()[:70_000], png()[70_000:]]))
+        assert (put.status_code, put.content) == (204, b"")
+        assert (await place.media.claim(offer["upload"], ("", "", "ann"))).data
+        assert (place.uploads("offer", "ok"), place.uploads("put", "ok")) == (1, 1)
+        assert (await place.client.post("/v1/uploads", content=png())).status_code == 401
+
+
 async def test_a_bucket_sends_readers_on(open_place: OpenPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_place() as place:
 

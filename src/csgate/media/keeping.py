@@ -60,6 +60,7 @@ class Keeping:
         self._store = store
         self._workshop = workshop
         self._log = telemetry.log
+        self._counts = telemetry.metrics.media_kept
         self._max_pixels = max_pixels
         self._known = known
         self._now = now
@@ -70,7 +71,10 @@ class Keeping:
 
     async def keep(self, conversation: str, picture: Picture) -> None:
         key = picture.reference
-        if not self._settings.keep or key is None or not is_shown(key) or self._has(conversation, key):
+        if not self._settings.keep or key is None or not is_shown(key):
+            return
+        if self._has(conversation, key):
+            self._counts.labels("repeated").inc()
             return
         if isinstance(picture, Prepared) and picture.upload is not None:
             # So that erasing the conversation removes the upload as well.
@@ -89,7 +93,9 @@ class Keeping:
                 return None
             return ready if isinstance(ready, bytes) else ready.data
 
-        await self._put(conversation, key, made)
+        new = await self._put(conversation, key, made)
+        if new is not None:
+            self._counts.labels("new" if new else "repeated").inc()
 
     async def show(self, conversation: str, picture: Picture, seen: Shown) -> str | None:
         if not self._settings.results:
@@ -157,19 +163,24 @@ class Keeping:
             else:
                 self._log.info("media_swept", removed=removed)
 
-    async def _put(self, conversation: str, key: str, made: Callable[[], Awaitable[bytes | None]]) -> None:
-        """Puts an object for a conversation, made only where the store has not got it."""
+    async def _put(self, conversation: str, key: str, made: Callable[[], Awaitable[bytes | None]]) -> bool | None:
+        """Puts an object for a conversation, made only where the store has not got it.
+
+        Whether it was; None where there is nothing to put.
+        """
         if self._has(conversation, key):
-            return
+            return False
         await self._store.put(of_marker(conversation, key), b"")
         await self._store.put(ref_marker(key, conversation), b"")
-        if await self._store.size(key) is None:
+        new = await self._store.size(key) is None
+        if new:
             data = await made()
             if data is None:
-                return  # what refers to nothing goes with the conversation
+                return None  # what refers to nothing goes with the conversation
             await self._store.put(key, data, type=f"image/{sniff(data)}", cache=self._cache)
         keys = self._kept.get(conversation) or ()
         self._kept.put(conversation, (*keys[1 - REMEMBERED_KEYS :], key))
+        return new
 
     def _has(self, conversation: str, key: str) -> bool:
         return key in (self._kept.get(conversation) or ())

@@ -64,6 +64,9 @@ class Metrics:
             "csgate_media_prepared", "Pictures prepared for keeping, by what was done", ["outcome"], registry=r
         )
         self.uploads = Counter("csgate_uploads", "Uploads by door and outcome", ["door", "outcome"], registry=r)
+        self.media_kept = Counter(
+            "csgate_media_kept", "Pictures of messages kept: new, or repeated", ["outcome"], registry=r
+        )
         self.media_sent_bytes = Counter("csgate_media_sent_bytes", "Bytes of pictures sent to readers", registry=r)
         self.media_uploads = Gauge("csgate_media_uploads", "Uploads under way", registry=r)
         self.media_spooled_bytes = Gauge("csgate_media_spooled_bytes", "Bytes of them in memory", registry=r)
