@@ -1,18 +1,22 @@
 """``csgate conversations`` on a file that a store wrote, with and without a server on it."""
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
+from PIL import Image
 
 from csgate.cli.main import main
-from csgate.config import SessionSettings
+from csgate.config import SessionSettings, load_config
 from csgate.errors import BadImage, NotFound
-from csgate.events import Draft, ErrorEvent, Event, Principal, ReplyEvent
+from csgate.events import Draft, ErrorEvent, Event, Picture, Principal, ReplyEvent
+from csgate.media import open_media
 from csgate.session import Attachment, Conversations, Turn, open_conversations
 from csgate.session.sqlite import open_sqlite_store
 from csgate.telemetry import Telemetry
@@ -191,3 +195,51 @@ def test_what_cannot_be_done_is_one_sentence(
     file.write_bytes(whole)
     assert run(data, "list") == 1
     assert "cannot be read or changed: database disk image is malformed." in capsys.readouterr().err
+
+
+def keep_a_picture(folder: Path, conversation: str) -> None:
+    """As the gateway would, of something that was said there."""
+
+    async def known(conversation: str) -> bool:
+        return True
+
+    async def keep() -> None:
+        settings = load_config(environ={}).media
+        async with open_media(settings, folder, b"s" * 32, Telemetry(), max_pixels=10**6, known=known) as media:
+            noise = np.random.default_rng(1).integers(0, 256, (90, 90, 3), np.uint8)
+            out = io.BytesIO()
+            Image.fromarray(noise).save(out, "PNG")
+            await media.keep(conversation, await media.receive(Picture(out.getvalue(), "binary")))
+
+    trio.run(keep)
+
+
+def kept_files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder).parts[0]) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_pictures_are_erased_with_their_conversation(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(data, "list", "--subject", "ann", "--limit", "1") == 0
+    conversation = capsys.readouterr().out.splitlines()[1].split()[0]
+    keep_a_picture(data, conversation)
+    assert kept_files(data / "media") >= {"pictures", "of", "refs"}
+    assert run(data, "erase", "--subject", "ann", "--tenant", "t1") == 0
+    assert capsys.readouterr().out == "erased 20 conversations of 'ann'\nerased 1 picture\n"
+    assert kept_files(data / "media") == {"probe"}
+
+
+def test_pictures_that_cannot_be_reached(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = (
+        "media.store=s3://bucket",
+        "media.endpoint=http://127.0.0.1:1",
+        "media.access_key=a",
+        "media.secret_key=s",
+        "media.store_seconds=0.2",
+    )
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    assert run(data, "erase", "--subject", "ann", "--tenant", "t1", *flags) == 1
+    out, err = capsys.readouterr()
+    assert out == "erased 20 conversations of 'ann'\n"
+    assert "The conversations are erased, but their pictures cannot be reached" in err
+    # Nothing is left to be erased, thus no store is asked.
+    assert run(data, "erase", "--subject", "ann", "--tenant", "t1", *flags) == 0
