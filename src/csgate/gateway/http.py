@@ -42,7 +42,6 @@ from csgate.gateway.completions import body_too_large
 from csgate.gateway.completions_wire import COMPLETIONS_PATH, error_body, speaks_openai, status_of
 from csgate.gateway.door import Door
 from csgate.gateway.media_files import media_routes
-from csgate.gateway.page import load_page
 from csgate.gateway.site_routes import page_routes
 
 JSON: Final = "application/json"
@@ -86,7 +85,6 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 def build_app(door: Door) -> Starlette:
     """The public app. Without an operator address of its own it carries the operator routes as well."""
     routes: list[BaseRoute] = [
-        Route("/", _page_route(door), methods=["GET"]),
         *page_routes(door),
         Route("/ws", _refuse_without_upgrade, methods=["GET"]),
         Mount(
@@ -137,28 +135,6 @@ def _app(door: Door, routes: list[BaseRoute], *, limited: bool) -> Starlette:
 # --- Routes ----------------------------------------------------------------------------------------------------------
 
 _Endpoint = Callable[[Request], Any]
-
-
-def _page_route(door: Door) -> _Endpoint:
-    page = load_page()
-
-    async def serve_page(request: Request) -> Response:
-        if not door.config.server.page:
-            raise NotFound("the page is switched off (server.page)")
-        headers = {
-            "Content-Security-Policy": page.policy(request.headers.get("host", "")),
-            "X-Frame-Options": "DENY",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-            "Cache-Control": "no-cache",
-            "ETag": page.etag,
-        }
-        known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-        if page.etag in known:
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Response(page.body, media_type="text/html; charset=utf-8", headers=headers)
-
-    return serve_page
 
 
 async def _refuse_without_upgrade(request: Request) -> Response:

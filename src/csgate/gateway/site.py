@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -74,9 +75,14 @@ class Site:
     assets: Mapping[str, File] = field(default_factory=dict)
 
 
-def load_site(folder: Traversable | None = None) -> Site:
-    """Reads what was built, from the package unless another ``folder`` is given. Takes some ten milliseconds."""
-    dist = files("csgate.web").joinpath("dist") if folder is None else folder
+@cache
+def shipped_site() -> Site:
+    """What was built into this package."""
+    return load_site(files("csgate.web").joinpath("dist"))
+
+
+def load_site(dist: Traversable) -> Site:
+    """Reads what was built into the folder ``dist``."""
     if not dist.joinpath(_INDEX).is_file():
         return Site()
     found = {name: make_file(name, content.read_bytes()) for name, content in _walk(dist)}

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from csgate.errors import NotFound
 from csgate.gateway.door import Door
-from csgate.gateway.site import ABSENT, File, Site, embedders, load_site, make_file, origin_of, policy
+from csgate.gateway.site import ABSENT, File, Site, embedders, make_file, origin_of, policy, shipped_site
 
 SCRIPTS: Final = ("csgate.js", "csgate.mjs", "csgate-sdk.mjs", "csgate-worker.js")
 
@@ -34,8 +34,8 @@ _SCRIPT_HEADERS: Final = {
 
 
 def page_routes(door: Door, site: Site | None = None) -> list[BaseRoute]:
-    """The routes; ``site`` is read from the package unless it is given. Says in the log if there is no page."""
-    built = load_site() if site is None else site
+    """The routes; ``site`` is what the package has unless it is given. Says in the log if there is no page."""
+    built = shipped_site() if site is None else site
     server = door.config.server
     if built.page is None and server.page:
         door.telemetry.log.warning(

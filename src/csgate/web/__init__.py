@@ -1,1 +1,1 @@
-"""The page that csgate serves at ``/``, as package data."""
+"""What csgate serves at ``/`` and to other sites: built from the repository's ``web/`` into ``dist/``, package data."""
