@@ -6,7 +6,6 @@ from csgate.events import Language, Picture
 from csgate.inference.results import (
     EngineInfo,
     IntentResult,
-    PictureKind,
     PictureResult,
     ReadText,
     SentimentResult,
@@ -43,13 +42,12 @@ class Engine(Protocol):
         self,
         picture: Picture,
         *,
-        kind: PictureKind | None,
         share: str,
         principal: str,
         priority: int,
         deadline: float,
     ) -> ReadText:
-        """The text in a picture; asked only where ``info.models`` has a ``reader``. ``kind`` where that is sure.
+        """The text in a picture; asked only where ``info.models`` has a ``reader``.
 
         Also raises what ``tag_picture`` does.
         """

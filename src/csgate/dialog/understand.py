@@ -219,7 +219,6 @@ class _Questions:
         try:
             self.read = await self.engine.read_picture(
                 picture,
-                kind=sure_kind(self.picture) if self.picture is not None else None,
                 share=turn.principal.tenant,
                 principal=turn.principal.subject,
                 priority=turn.principal.tier,

@@ -23,7 +23,6 @@ from csgate.inference.results import (
     EngineInfo,
     IntentResult,
     ModelInfo,
-    PictureKind,
     PictureResult,
     ReadText,
     SentimentResult,
@@ -219,24 +218,21 @@ class Engine:
         self,
         picture: Picture,
         *,
-        kind: PictureKind | None = None,
         share: str = "",
         principal: str = "",
         priority: int = 1,
         deadline: float = float("inf"),
     ) -> ReadText:
-        """The text in a picture, which takes up to ``inference.ocr_seconds`` at the lowest priority.
+        """The text in a picture, which takes up to ``inference.ocr_seconds``, at a low priority of the processor's.
 
-        ``kind``: a screenshot is taken to have text; anything else is glanced at first. Stickers are not to be read.
+        Where no line is found, which takes about half the time, nothing more is done.
 
         Raises:
             BadBase64, BadImage, UnsupportedImage, ImageTooLarge: the picture is refused.
         """
         if self._reader is None:
             raise EngineUnavailable("no reader is installed")
-        return await self._reader.read(
-            picture, glance=kind != "screenshot", principal=(share, principal), priority=priority, deadline=deadline
-        )
+        return await self._reader.read(picture, principal=(share, principal), priority=priority, deadline=deadline)
 
     async def tag_tensor(
         self,

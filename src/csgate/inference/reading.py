@@ -34,7 +34,6 @@ class ReadJob(msgspec.Struct, eq=False):
 
     picture: Picture
     key: bytes | None
-    glance: bool
     until: float
     gone: bool = False
 
@@ -59,12 +58,12 @@ class ReadLane:
             stand_back()
         key = b""
         if self._cache.keeps:
-            key = payload.key or reading_key(self._model.info, payload.picture, payload.glance)
+            key = payload.key or picture_key(self._model.info.sha256, payload.picture)
             read = self._cache.get(key)
             if read is not None:
                 return read
         decoded = decode(file_bytes(payload.picture), max_pixels=self._max_pixels, cover=(MAX_SIDE, MAX_SIDE))
-        self._work = payload, key, self._model.find(decoded, glance=payload.glance, most=MAX_LINES)
+        self._work = payload, key, self._model.find(decoded, MAX_LINES)
         return None
 
     def run(self, rows: int, bucket: int) -> None:
@@ -109,12 +108,8 @@ class Reader:
         self._hits = telemetry.metrics.cache_hits.labels(info.name)
         self._misses = telemetry.metrics.cache_misses.labels(info.name)
 
-    async def read(
-        self, picture: Picture, *, glance: bool, principal: tuple[str, str], priority: int, deadline: float
-    ) -> ReadText:
+    async def read(self, picture: Picture, *, principal: tuple[str, str], priority: int, deadline: float) -> ReadText:
         """The text in ``picture``. The same picture sent again, by anybody, is not read again.
-
-        ``glance``: it may well have none, so looks for any first.
 
         Raises:
             Overloaded: too many wait already.
@@ -124,13 +119,13 @@ class Reader:
         """
         key = None
         if self._cache.keeps and len(picture.data) <= HASHED_ON_LOOP_BYTES:
-            key = reading_key(self.info, picture, glance)
+            key = picture_key(self.info.sha256, picture)
             read = self._cache.get(key)
             if read is not None:
                 await trio.lowlevel.checkpoint()
                 return self._told(read, Timing(cached=True))
         now = trio.current_time()
-        job = ReadJob(picture, key, glance, min(deadline, now + self._seconds * SHARE_OF_TIME))
+        job = ReadJob(picture, key, min(deadline, now + self._seconds * SHARE_OF_TIME))
         try:
             read, timing = await self._batcher.submit(
                 job, principal=principal, priority=priority, deadline=min(deadline, now + self._seconds)
@@ -149,11 +144,6 @@ class Reader:
         (self._hits if timing.cached else self._misses).inc()
         self._outcomes.labels("text" if read.lines else "none").inc()
         return msgspec.structs.replace(read, timing=timing)
-
-
-def reading_key(info: ModelInfo, picture: Picture, glance: bool) -> bytes:
-    """The cache key of what is read in a picture as it came."""
-    return picture_key(f"{info.sha256}:{glance}", picture)
 
 
 @asynccontextmanager
