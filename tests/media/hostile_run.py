@@ -3,10 +3,10 @@
 A program of its own, so that its memory can be measured: prints one JSON object, by name of the picture and the door.
 """
 
+import base64
 import hashlib
 import io
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -22,7 +22,7 @@ from csgate.errors import PeerError
 from csgate.events import Picture
 from csgate.media import Media, Stored, open_media
 from csgate.telemetry import Telemetry, open_logger
-from tests.media.hostile import CORPUS, SCRIPT, Hostile
+from tests.media.hostile import CORPUS, SCRIPT
 
 OWNER = ("issuer", "tenant", "subject")
 
@@ -39,29 +39,29 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-async def by_message(media: Media, one: Hostile) -> bytes | None:
-    picture = await media.receive(Picture(one.data, "binary"))
+async def by_message(media: Media, data: bytes, type: str) -> bytes | None:
+    picture = await media.receive(Picture(data, "binary"))
     await media.keep("conversation", picture)
     return await shown(media, picture.reference)
 
 
-async def by_upload(media: Media, one: Hostile) -> bytes | None:
+async def by_upload(media: Media, data: bytes, type: str) -> bytes | None:
     with media.upload() as file:
-        for at in range(0, len(one.data), 1 << 16):
-            await file.write(one.data[at : at + (1 << 16)])
+        for at in range(0, len(data), 1 << 16):
+            await file.write(data[at : at + (1 << 16)])
         upload = await media.take(OWNER, file)
     picture = await media.claim(upload.upload, OWNER)
     return bytes(picture.data)
 
 
-async def by_offer(media: Media, one: Hostile) -> bytes | None:
-    digest = hashlib.sha256(one.data).hexdigest()
-    offer = await media.offer(OWNER, size=len(one.data), type=one.type, sha256=digest)
+async def by_offer(media: Media, data: bytes, type: str) -> bytes | None:
+    digest = hashlib.sha256(data).hexdigest()
+    offer = await media.offer(OWNER, size=len(data), type=type, sha256=digest)
     path, _, query = offer.url.partition("?")
     fields = dict(pair.split("=") for pair in query.split("&"))
 
     async def chunks() -> Any:
-        yield one.data
+        yield data
 
     await media.put_offered(path.rpartition("/")[2], fields, chunks())
     return bytes((await media.claim(offer.upload, OWNER)).data)
@@ -73,7 +73,7 @@ async def shown(media: Media, reference: str | None) -> bytes | None:
         return None
     address = media.address(reference)
     if address.startswith("data:"):
-        return Path("/dev/null").read_bytes() or __import__("base64").b64decode(address.partition(",")[2])
+        return base64.b64decode(address.partition(",")[2])
     path, _, query = address.partition("?")
     fields = dict(pair.split("=") for pair in query.split("&"))
     try:
@@ -96,7 +96,7 @@ def judge(data: bytes | None) -> str:
     return "safe"
 
 
-DOORS: dict[str, Callable[[Media, Hostile], Awaitable[bytes | None]]] = {
+DOORS: dict[str, Callable[[Media, bytes, str], Awaitable[bytes | None]]] = {
     "message": by_message,
     "upload": by_upload,
     "offer": by_offer,
@@ -120,20 +120,19 @@ async def run(names: list[str]) -> dict[str, Any]:
             known=known,
         ) as media:
             for name in names:
-                one = CORPUS[name]()
+                one = CORPUS[name]
+                content = one.make()
                 for door, send in DOORS.items():
                     forget_peak()
                     before = resident("VmRSS")
-                    begun = time.perf_counter()
+                    begun = time.process_time()
                     try:
-                        data = await send(media, one)
+                        data = await send(media, content, one.type)
                     except PeerError as error:
                         data, outcome = None, error.code
-                        assert error.text("en")
-                        assert error.text("zh")
                     else:
                         outcome = ""
-                    seconds = time.perf_counter() - begun
+                    seconds = time.process_time() - begun  # of the processor: others may be busy as well
                     grown = resident("VmHWM") - before
                     told[f"{name} by {door}"] = {
                         "expected": one.outcome,
@@ -142,9 +141,8 @@ async def run(names: list[str]) -> dict[str, Any]:
                         "seconds": round(seconds, 3),
                         "mebibytes": round(grown / (1 << 20), 1),
                     }
-                del one, data
-    told["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    told["error in the log"] = '"level": "error"' in log.getvalue()
+                del content, data
+    assert '"level": "error"' not in log.getvalue()
     return told
 
 

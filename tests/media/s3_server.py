@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 ACCESS_KEY = "csgate-tests"
-SECRET_KEY = "not-a-secret-at-all"  # noqa: S105 - of a server that lives as long as a test
+SECRET_KEY = "not-a-secret-at-all"
 BUCKET = "pictures"
 START_S = 20.0
 

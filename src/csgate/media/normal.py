@@ -74,7 +74,7 @@ def normalise(data: bytes, limits: Limits) -> Normal:
                 if kept is not None:
                     return kept
         if frames > 1:
-            moving = resized_frames(image, format, size, turn, frames, quality=limits.quality)
+            moving = resized_frames(image, format, size, turn, frames, len(data), limits.quality)
             return Normal(moving, format, *size, True, "encoded")
         return _encoded(image, format, size, turn, limits)
 
