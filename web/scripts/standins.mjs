@@ -12,8 +12,9 @@ export const standins = [
   { find: /^mdurl$/, replacement: `${folder}/mdurl.ts` },
   { find: /^linkify-it$/, replacement: `${folder}/linkify-it.ts` },
   // markdown-it's own, by the paths under which its parts import one another: HTML and typography are switched off;
-  // a line under a text is a line, no heading, and nobody writes references in a chat.
-  { find: /^\.\/rules_(core\/(smartquotes|replacements)|block\/(html_block|lheading|reference)|inline\/html_inline)\.mjs$/, replacement: `${folder}/no-rule.ts` },
+  // a line under a text is a line, no heading, nobody writes references in a chat,
+  // and one pass finds all links.
+  { find: /^\.\/rules_(core\/(smartquotes|replacements)|block\/(html_block|lheading|reference)|inline\/(html_inline|linkify))\.mjs$/, replacement: `${folder}/no-rule.ts` },
   { find: /^\.\/presets\/(commonmark|zero)\.mjs$/, replacement: `${folder}/no-preset.ts` },
 ];
 

@@ -56,9 +56,8 @@ export class CsgateChat extends HTMLElement {
     return (this.#chat ??= new Chat(this.#options()));
   }
   set chat(chat: ChatLike) {
-    this.#unsubscribe?.();
+    this.#drop();
     this.#chat = chat;
-    this.#told = new Set();
     if (this.isConnected) this.#build();
   }
 
@@ -95,13 +94,18 @@ export class CsgateChat extends HTMLElement {
     // Moving the element within the page takes it out for a moment only.
     queueMicrotask(() => {
       if (this.isConnected) return;
-      this.#unsubscribe?.();
       this.#panel?.dispose();
       this.#panel = undefined;
-      void this.#chat?.close();
-      this.#chat = undefined;
-      this.#started = false;
+      this.#drop();
     });
+  }
+
+  #drop(): void {
+    this.#unsubscribe?.();
+    void this.#chat?.close();
+    this.#chat = undefined;
+    this.#started = false;
+    this.#told = new Set();
   }
 
   attributeChangedCallback(name: string, before: string | null, value: string | null): void {
@@ -116,12 +120,7 @@ export class CsgateChat extends HTMLElement {
     if (name === "theme") this.#paint();
     else if (name === "open") this.#opened(value !== null);
     else {
-      if ((name === "server" || name === "storage") && this.#chat) {
-        this.#unsubscribe?.();
-        void this.#chat.close();
-        this.#chat = undefined;
-        this.#started = false;
-      }
+      if (name === "server" || name === "storage") this.#drop();
       this.#rebuildSoon();
     }
   }

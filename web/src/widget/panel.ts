@@ -120,8 +120,8 @@ export class Panel {
       "section",
       { class: "panel", part: "panel", "aria-label": options.title },
       el(
-        "header",
-        { part: "header" },
+        "div",
+        { class: "head", part: "header" },
         this.#mark,
         el("div", { class: "who" }, el("h2", { dir: "auto" }, options.title), el("p", { class: "status", role: "status" }, el("i", { class: "dot", "aria-hidden": "true" }), this.#status)),
         menu.button,

@@ -13,17 +13,17 @@ type Category = "cat_faces" | "cat_feelings" | "cat_hands" | "cat_love" | "cat_a
 /** Emoji, English words, Chinese words; the first word of each is its name. */
 const TABLE: Record<Category, string> = {
   cat_faces:
-    "😀grinning face,happy,smile/开心,笑 😄smiling eyes,happy/高兴,笑 😂tears of joy,laugh,funny/笑哭,搞笑 🤣rolling on the floor,laugh/笑翻,大笑 😊blush,smile/微笑,害羞 😉wink/眨眼 😍heart eyes,love/喜欢,爱 😘kiss/亲亲 😎cool,sunglasses/酷,墨镜 🤗hug/抱抱 🤔thinking,hmm/思考,想 😅sweat smile,relief/尴尬,流汗 😇angel,innocent/天使 😴sleeping,tired/睡觉,困",
+    "😀happy,smile/开心,笑 😂tears of joy,laugh/笑哭 🤣rolling,laugh/笑翻 😊blush,smile/微笑 😉wink/眨眼 😍love,heart eyes/喜欢 😘kiss/亲亲 😎cool/酷 🤗hug/抱抱 🤔thinking/思考 😅sweat/尴尬 😴sleeping,tired/睡觉",
   cat_feelings:
-    "😢crying,sad/哭,难过 😭sobbing,cry,sad/大哭,伤心 😞disappointed,sad/失望 😡pouting,angry,mad/愤怒,生气 😠angry,annoyed/生气 😤huffing,frustrated/不满,哼 😱screaming,shocked,fear/惊恐,吓 😳flushed,embarrassed/脸红,尴尬 😕confused/困惑 🙄rolling eyes/翻白眼,无语 😩weary,tired/疲惫,累 🤯mind blown,shocked/震惊 😬grimace,awkward/尴尬 🥺pleading,please/拜托,可怜",
+    "😢sad,crying/难过,哭 😭sobbing,sad/大哭 😞disappointed/失望 😡angry,mad/生气 😤frustrated/不满 😱shocked,fear/惊吓 😳embarrassed/脸红 😕confused/困惑 🙄rolling eyes/无语 😩weary/疲惫 🤯mind blown/震惊 🥺pleading/可怜",
   cat_hands:
-    "👍thumbs up,good,yes/赞,好 👎thumbs down,bad,no/踩,差 👌OK,perfect/好的,没问题 🙏folded hands,please,thanks/拜托,谢谢 👏clapping,bravo/鼓掌 🙌raised hands,hooray/欢呼 💪strong,muscle/加油,强 👋waving,hello,bye/挥手,你好,再见 🤝handshake,deal/握手,合作 ✌️victory,peace/胜利,耶 🤷shrug,dunno/耸肩,不知道 🤦facepalm/捂脸,无语 🙋raising hand,question/举手,提问 🙇bowing,sorry/鞠躬,抱歉",
+    "👍thumbs up,good,yes/赞,好 👎thumbs down,bad,no/踩,差 👌OK/好的 🙏please,thanks/拜托,谢谢 👏clapping/鼓掌 💪strong/加油 👋hello,bye/你好,再见 🤝handshake,deal/握手 ✌️victory/胜利 🤷shrug/不知道 🤦facepalm/捂脸 🙇sorry/抱歉",
   cat_love:
-    "❤️red heart,love/红心,爱 💔broken heart,sad/心碎 💕two hearts,love/双心,爱 🎉party popper,celebrate/庆祝,拉炮 🎂birthday cake/生日蛋糕 🎁gift,present/礼物 🌹rose,flower/玫瑰,花 ⭐star/星星 ✨sparkles/闪亮 🔥fire,hot/火,热门 💯hundred,perfect/满分 🏆trophy,win/奖杯",
+    "❤️heart,love/爱心 💔broken heart/心碎 🎉party,celebrate/庆祝 🎂birthday cake/生日蛋糕 🎁gift/礼物 🌹rose,flower/玫瑰,花 ⭐star/星星 ✨sparkles/闪亮 🔥fire,hot/火 💯hundred,perfect/满分",
   cat_animals:
-    "🐶dog/狗 🐱cat/猫 🐼panda/熊猫 🐰rabbit/兔子 🐵monkey/猴子 🦊fox/狐狸 🐻bear/熊 🐷pig/猪 🐧penguin/企鹅 🐢turtle,slow/乌龟,慢 🌸blossom,flower/樱花,花 ☀️sun,sunny/太阳,晴 🌧️rain/下雨 🌈rainbow/彩虹",
+    "🐶dog/狗 🐱cat/猫 🐼panda/熊猫 🐰rabbit/兔子 🐵monkey/猴子 🐷pig/猪 🐧penguin/企鹅 🐢turtle,slow/乌龟,慢 🌸blossom,flower/樱花 🌈rainbow/彩虹",
   cat_shop:
-    "📦package,box,delivery/包裹,快递 🚚truck,delivery/货车,配送 🛒shopping cart/购物车 🛍️shopping bags/购物袋 💰money,refund/钱,退款 💳credit card,payment/信用卡,支付 🧾receipt,invoice/收据,发票 📱phone/手机 💻laptop/电脑 👟shoe/鞋 👕T-shirt,clothes/衣服 ☕coffee/咖啡 🍕pizza/披萨 ⏰alarm clock,late/闹钟,时间 ❓question/问号 ❗exclamation,important/感叹号",
+    "📦package,delivery/包裹,快递 🚚truck,delivery/货车,配送 🛒cart/购物车 💰money,refund/钱,退款 💳card,payment/信用卡,支付 🧾receipt,invoice/发票 📱phone/手机 💻laptop/电脑 👟shoe/鞋 👕shirt,clothes/衣服 ⏰clock,late/时间 ❓question/问号",
 };
 
 export const CATEGORIES = Object.keys(TABLE) as Category[];
