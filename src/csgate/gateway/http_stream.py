@@ -25,6 +25,8 @@ RECEIVE_BYTES: Final = 16 * 1024
 PEER_GONE: Final = "csgate.peer_gone"
 """In each request's ``scope["state"]``: an event, set when the peer has closed its side. It may still read: an answer
 that is at hand is sent all the same, and one that takes long may as well be given up."""
+QUEUED_READS: Final = 4
+"""Reads of a body that may wait for the application, which then holds the client back: bytes, times connections."""
 KEEP_ALIVE_S: Final = 15
 READ_TIMEOUT_S: Final = 60
 
@@ -37,6 +39,7 @@ class HttpSide:
     def __init__(self, app: Callable[..., Any], head_bytes: int) -> None:
         config = HypercornConfig()
         config.h11_max_incomplete_size = head_bytes
+        config.max_app_queue_size = QUEUED_READS
         config.include_server_header = False
         config.keep_alive_timeout = KEEP_ALIVE_S
         config.read_timeout = READ_TIMEOUT_S
