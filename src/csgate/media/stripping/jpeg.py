@@ -51,7 +51,7 @@ def strip_jpeg(data: bytes) -> bytes:
             if following is None:
                 raise Odd
             end = following.start()
-            kept.append(data[at:end])
+            kept.append(data[at:end].rstrip(b"\xff"))  # a scan has none that is not followed by something
         elif kind in _PICTURE:
             kept.append(data[at:end])
         elif kind == _APP0 and body.startswith(b"JFIF\x00") and len(body) >= _JFIF_BYTES:
