@@ -438,17 +438,18 @@ export class Chat {
   #take(link: Link, event: ServerEnvelope): void {
     if (event.type === "history") {
       for (const missed of event.events) this.#hear(link, missed);
-      const known = new Set(this.#state.log.map((entry) => (entry.kind === "state" ? "" : entry.id)));
-      this.#inner?.outbox.resume(link.welcome?.recovered ? undefined : (id) => known.has(id));
+      const first = event.events[0]?.offset ?? 0;
+      const newer = new Set(this.#state.log.map((entry) => (entry.kind === "own" && entry.offset >= first ? entry.id : "")));
+      this.#inner?.outbox.resume(link.welcome?.recovered || !first ? undefined : (id) => !newer.has(id));
     } else if (isChatEvent(event)) this.#hear(link, event);
   }
 
   #hear(link: Link, said: ChatEvent): void {
     const outbox = this.#inner?.outbox;
-    const event = "image_url" in said ? { ...said, image_url: pictureAddress(said.image_url, link.address.origin) } : said;
-    if (event.type === "error" && !event.offset && outbox?.refused(event)) return;
-    const told = news(this.#state, event);
+    if (said.type === "error" && !said.offset && outbox?.refused(said)) return;
+    const told = news(this.#state, said);
     if (told) this.#seams.observe?.(told);
+    const event = "image_url" in said ? { ...said, image_url: pictureAddress(said.image_url, link.address.origin) } : said;
     this.#dispatch(event);
     if (event.type === "ack" || event.type === "message") outbox?.acknowledged(event.id, this.#state.epoch);
     else if (event.type === "reply") outbox?.finish(event.id, false);

@@ -61,6 +61,8 @@ export const failureOf = (error: Pick<ServerError, "code" | "message" | "retry_a
 export class Outbox {
   readonly #jobs = new Map<string, Job>();
   readonly #ended = new Map<string, Item>();
+  /** What has an answer, while it may still be being read from the store. */
+  readonly #finished = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #held = false;
   #last = 0;
@@ -137,9 +139,9 @@ export class Outbox {
   }
 
   discard(id: string): void {
-    const job = this.#jobs.get(id);
+    this.#jobs.get(id)?.uploading?.abort();
     this.#jobs.delete(id);
-    job?.uploading?.abort();
+    this.#finished.add(id);
     void this.store.drop(id);
     this.tabs.tell({ drop: id });
     this.desk.hide(id);
@@ -177,16 +179,16 @@ export class Outbox {
   async load(): Promise<void> {
     for (const item of await this.store.items(this.scope)) {
       if (this.#jobs.has(item.id)) continue;
-      this.mirror(item);
+      this.mirror(item, true);
     }
   }
 
-  /** Shows what another tab sends, and takes over should that tab be gone. */
-  mirror(item: Item): void {
+  /** Shows what another tab sends, and takes over should that tab be gone; `left`: by a page before this one. */
+  mirror(item: Item, left = false): void {
     this.#jobs.delete(item.id); // it may have been this tab's
     this.#last = Math.max(this.#last, item.at);
     this.desk.show(this.#view({ item, ready: true, refusals: 0, notBefore: 0 }), item.after);
-    this.tabs.watch(item.owner, () => this.#adopt(item.owner));
+    if (left || this.tabs.locks) this.tabs.watch(item.owner, () => this.#adopt(item.owner));
   }
 
   async #adopt(owner: string): Promise<void> {
@@ -194,6 +196,10 @@ export class Outbox {
       if (item.owner !== owner) continue;
       item.owner = this.tabs.id;
       await this.store.put(item);
+      if (this.#finished.has(item.id)) {
+        await this.store.drop(item.id);
+        continue;
+      }
       this.#jobs.set(item.id, { item, ready: true, refusals: 0, notBefore: 0 });
       this.#show(item.id);
     }
@@ -222,11 +228,10 @@ export class Outbox {
     else this.pump();
   }
 
-  /** What was missed has come. `knows`: whether the conversation as it is known has the message. */
-  resume(knows?: (id: string) => boolean): void {
+  /** What was missed has come. `old`: whether a message is older than the page that came instead of the whole log. */
+  resume(old: (id: string) => boolean = () => false): void {
     this.#held = false;
-    // What was acknowledged, and is older than the page that came instead of the whole log, has long been answered.
-    if (knows) for (const { item } of this.#mine()) if (item.acked && !knows(item.id)) this.finish(item.id, false);
+    for (const { item } of this.#mine()) if (item.acked && old(item.id)) this.finish(item.id, false); // it has been answered
     this.pump();
   }
 
@@ -260,12 +265,13 @@ export class Outbox {
   /** There is a final event. */
   finish(id: string, failed: boolean): void {
     const job = this.#jobs.get(id);
-    if (!job) return;
     this.#jobs.delete(id);
-    if (failed) {
+    if (failed && job) {
       this.#ended.set(id, job.item);
       if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
     }
+    this.#finished.add(id);
+    if (this.#finished.size > MAX_JOBS) this.#finished.delete(this.#finished.values().next().value as string);
     void this.store.drop(id);
     this.pump();
   }

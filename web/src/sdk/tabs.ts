@@ -10,8 +10,6 @@ export type TabMessage =
   /** The conversation of that scope is another one now; the store says which. */
   | { moved: string };
 
-const hasLocks = (): boolean => typeof navigator !== "undefined" && !!navigator.locks;
-
 /** A random name of `bytes` bytes, in letters that fit everywhere. Works outside of secure contexts as well. */
 export function randomId(bytes = 16): string {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -41,12 +39,17 @@ export class Tabs {
       this.#channel.onmessage = ({ data }) => listen(data as TabMessage);
       (this.#channel as { unref?: () => void }).unref?.();
     }
-    if (hasLocks()) {
+    if (this.locks) {
       const held = new Promise<void>((resolve) => {
         this.#release = resolve;
       });
       void navigator.locks.request(this.#lock(this.id), { signal: this.#stop.signal }, () => held).catch(() => {});
     }
+  }
+
+  /** Whether tabs can know of each other: not in pages that came without TLS, nor in old browsers. */
+  get locks(): boolean {
+    return this.name !== null && typeof navigator !== "undefined" && !!navigator.locks;
   }
 
   tell(message: TabMessage): void {
@@ -64,13 +67,13 @@ export class Tabs {
       this.#watched.delete(tab);
       await gone();
     };
-    if (this.name === null || !hasLocks()) void work();
+    if (!this.locks) void work();
     else navigator.locks.request(this.#lock(tab), { signal: this.#stop.signal }, work).catch(() => this.#watched.delete(tab));
   }
 
   /** Runs `work` while no other tab runs work of that name. */
   async alone<T>(what: string, work: () => Promise<T>): Promise<T> {
-    if (this.name === null || !hasLocks()) return work();
+    if (!this.locks) return work();
     let started = false;
     try {
       return (await navigator.locks.request(`csgate:${this.name}:${what}`, { signal: this.#stop.signal }, () => {
