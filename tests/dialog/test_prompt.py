@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from csgate.dialog.prompt import (
     presentable,
 )
 from csgate.dialog.recollection import Recollection
-from csgate.dialog.slots import best_slots, find_slots
+from csgate.dialog.slots import Slot, best_slots, find_slots
 from csgate.dialog.understand import Understanding
 from csgate.events import Intent, Language, LogEvent, MessageEvent, Picture, ReplyEvent, Sentiment, StateEvent, Tag
 from csgate.inference.generation import GeneratorInfo, Utterance
@@ -106,6 +107,19 @@ def test_a_small_model_is_told_names_and_sees_no_numbers() -> None:
         Utterance("system", "en track_order negative order_number"),
         Utterance("user", "WHERE is order {order_number}??"),
     )
+
+
+def test_a_shop_model_hears_of_nothing_that_it_never_learned() -> None:
+    u = understood("It says error 3051, and look")
+    read = {
+        "order_number": Slot("order_number", "SO88213", 3, 10, read=True),
+        "error_code": Slot("error_code", "3051", 14, 18),
+    }
+    u = msgspec.structs.replace(u, slots=read)
+    topic = Topic(Intent("payment_issue", 0.9), {name: slot.value for name, slot in read.items()}, "")
+    system, user = build_prompt(topic, u, SHOP, [], SMALL, history_turns=6)
+    assert system.text == "en payment_issue neutral order_number"
+    assert user.text == "It says error 0, and look"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csgate.dialog.recollection import MAX_EVENTS, Memory, Recollection, fold, recollect
+from csgate.dialog.recollection import MAX_EVENTS, MAX_NOTED, Memory, Recollection, fold, recollect
+from csgate.dialog.slots import Slot
 from csgate.events import ErrorEvent, Intent, LogEvent, MessageEvent, RateEvent, ReplyEvent, Sentiment, StateEvent
 
 NOW = "2026-11-22T10:00:00Z"
@@ -197,3 +198,13 @@ def test_nothing_is_remembered_of_a_log_that_is_gone() -> None:
     memory = Memory()
     assert memory.recollect(log(said("order 11111"), replied(intent="review")), "now", 0.4).intents
     assert memory.recollect((), "now", 0.4) == Recollection(slots={})
+
+
+def test_what_was_read_in_few_pictures_is_kept_until_they_are_past() -> None:
+    memory = Memory()
+    memory.note("none", {"amount": Slot("amount", "$5", 0, 2, read=True)})
+    for number in range(MAX_NOTED + 1):
+        memory.note(f"m{number}", {"order_number": Slot("order_number", f"1000{number}", 0, 5, read=True)})
+    kept = log(*(said("", id=f"m{number}") for number in range(MAX_NOTED + 1)))
+    assert memory.recollect(kept[:1], "now", 0.4).slots == {}
+    assert values(memory.recollect(kept, "now", 0.4)) == {"order_number": f"1000{MAX_NOTED}"}
