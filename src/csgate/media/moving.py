@@ -17,7 +17,7 @@ _PIXEL_S: Final = 25e-9
 """For one pixel that is written, in a flat picture, measured with Pillow 13 on one core at 2.5 GHz …"""
 _BYTE_S: Final[dict[Format, float]] = {"jpeg": 0.0, "png": 300e-9, "webp": 600e-9, "gif": 80e-9}
 """… and for each byte that was read, which says how much there is to see."""
-_DISPOSE_TO_BACKGROUND: Final = {"gif": 2, "png": 1}
+_RESTORE_TO_BACKGROUND: Final = 2
 _WEBP_EFFORT: Final = 0
 _FRAME_MS: Final = 100
 
@@ -39,9 +39,9 @@ def resized_frames(
     options: dict[str, Any] = {"duration": durations}
     if loop is not None:
         options["loop"] = int(loop)
-    if format in _DISPOSE_TO_BACKGROUND:
-        options["disposal"] = _DISPOSE_TO_BACKGROUND[format]
-    else:
+    if format == "gif":
+        options["disposal"] = _RESTORE_TO_BACKGROUND  # its frames cannot take away what an earlier one drew
+    elif format == "webp":
         options |= {"quality": quality, "method": _WEBP_EFFORT}
     file = io.BytesIO()
     made[0].save(file, format.upper(), save_all=True, append_images=made[1:], **options)
