@@ -26,7 +26,7 @@ from coredis.connection import BaseConnection
 from coredis.exceptions import RedisError
 
 from csgate.cluster.codec import TravelEvent, decode_event, decode_travel, encode
-from csgate.cluster.link import Command, Link
+from csgate.cluster.link import Command, Link, pushed
 from csgate.errors import StoreUnavailable
 from csgate.events import LiveEvent
 from csgate.session import Ears
@@ -162,7 +162,7 @@ class Fanout:
                 behind = [event for _, event in self._confirmations]
                 nursery.start_soon(self._compare, behind)
                 nursery.start_soon(self._probe, connection)
-                async with aclosing(connection.push_messages) as messages:
+                async with aclosing(pushed(connection)) as messages:
                     async for message in messages:
                         self._take(message)
         except* (RedisError, OSError, StoreUnavailable, trio.TooSlowError):

@@ -67,6 +67,12 @@ class Leases:
         lease.ticket = max(lease.ticket, ticket)
         lease.turns.add(id)
 
+    def give(self, conversation: str, head: bytes, state: bytes | None, turns: Sequence[bytes]) -> None:
+        """The open turns of a conversation that this node holds, as the store has them."""
+        if self.ears is None:
+            return
+        self._give(self.held[conversation], head, state, turns)
+
     def closed(self, conversation: str, id: str, left: int | None) -> None:
         """The turn has ended; ``left`` are open in the store (None: not known)."""
         lease = self.held.get(conversation)
@@ -152,7 +158,7 @@ class Leases:
                 except StoreUnavailable:
                     continue  # the next renewal counts again
                 if answer and self.held.get(conversation) is lease:
-                    self._give(conversation, lease, answer[0], answer[1], answer[2])
+                    self._give(lease, answer[0], answer[1], answer[2])
                 if not lease.turns and self.held.get(conversation) is lease:
                     del self.held[conversation]
 
@@ -212,7 +218,7 @@ class Leases:
             return False
         lease = self.held[conversation] = Lease(answer[1].decode(), ticket)
         self._log.info("turns_taken_over", conversation=conversation, turns=len(answer[4]) // 2)
-        self._give(conversation, lease, answer[2], answer[3], answer[4])
+        self._give(lease, answer[2], answer[3], answer[4])
         return True
 
     async def before_taking(self, conversation: str) -> None:
@@ -221,7 +227,7 @@ class Leases:
     def after_not_taking(self, conversation: str) -> None:
         """Replaced by the store."""
 
-    def _give(self, conversation: str, lease: Lease, head: bytes, state: bytes | None, turns: Sequence[bytes]) -> None:
+    def _give(self, lease: Lease, head: bytes, state: bytes | None, turns: Sequence[bytes]) -> None:
         header, state_event = decode_header(head), decode_state(state)
         given: list[Reopened] = []
         for id, value in zip(turns[::2], turns[1::2], strict=True):

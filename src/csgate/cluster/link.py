@@ -1,18 +1,21 @@
 """The way to Redis: a few connections, and one place where its failures become ours.
 
-Each connection carries the commands of many tasks at once (pipelining), so a few are enough; more than one, so that a
-large picture does not hold up everything. coredis's own pool is not used: it loses a place for each connection that
-dies while it is lent, or that is given up while it is being made.
+What many tasks ask at the same time waits in one queue. Each connection has a carrier that takes what waits, sends it
+with one write, and comes back with the answers to all of it (pipelining); so the busier it gets, the larger the loads
+and the less each command costs. More than one connection, so that Redis works while the next load is packed, and so
+that a large picture, which travels alone, does not hold up everything. coredis's own pool is not used: it loses a place
+for each connection that dies while it is lent, or that is given up while it is being made.
 """
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, NamedTuple
 
 import trio
-from anyio import BrokenResourceError, ClosedResourceError
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from coredis.connection import BaseConnection
 from coredis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError
@@ -26,6 +29,8 @@ from csgate.telemetry import Telemetry
 DEFAULT_URL: Final = "redis://127.0.0.1:6379/0"
 CONNECT_S: Final = 1.0
 RETRY_S: Final = 2.0
+# Commands that travel together.
+LOAD: Final = 64
 
 UNREACHABLE: Final = "conversations cannot be stored: Redis does not answer"
 # By a word of Redis's own error. The rest is a mistake of ours, and says nothing of the next command.
@@ -56,6 +61,31 @@ class Script:
         return (b"EVALSHA", self.sha, self.keys, *keys, *arguments)
 
 
+class Line(NamedTuple):
+    """A command as :meth:`coredis.connection.BaseConnection.create_request_batch` reads it."""
+
+    name: bytes
+    serialized_arguments: tuple[Any, ...]
+    decode: bool = False
+
+
+class Errand:
+    """Commands that somebody waits for; ``answers`` has one for each, an exception where it failed."""
+
+    __slots__ = ("answers", "bulky", "done", "lines", "since")
+
+    def __init__(self, commands: Sequence[Command], bulky: bool) -> None:
+        self.lines = [Line(command[0], command[1:]) for command in commands]
+        self.bulky = bulky
+        self.since = trio.current_time()
+        self.answers: list[Any] = []
+        self.done = trio.Event()
+
+    def fail(self, error: BaseException) -> None:
+        self.answers = [error] * len(self.lines)
+        self.done.set()
+
+
 class Link:
     """``trouble``: in a sentence, why Redis cannot be used; None where the last write went well."""
 
@@ -70,29 +100,48 @@ class Link:
         self.trouble: str | None = None
         self._make = make
         self._nursery = nursery
-        self._pool: list[BaseConnection | None] = [None] * settings.connections
-        self._locks = [trio.Lock() for _ in self._pool]
-        self._next = 0
+        self._queue: deque[Errand] = deque()
+        # Carriers without work; ``_called``: one of them is on its way.
+        self._idle = trio.lowlevel.ParkingLot()
+        self._called = False
         self._seconds = settings.command_seconds
         self._log = telemetry.log
         self._texts = {script.sha: script.text for script in scripts}
+        for _ in range(settings.connections):
+            nursery.start_soon(self._carry)
 
-    async def ask(self, *commands: Command) -> list[Any]:
+    async def ask(self, *commands: Command, bulky: bool = False) -> list[Any]:
         """Sends ``commands`` over one connection, in order, and returns their answers.
 
-        Once sent they are carried out whatever becomes of the caller.
+        They are carried out whatever becomes of the caller.
+
+        Args:
+            bulky: they are so large that nothing else should wait behind them.
 
         Raises:
             StoreUnavailable: Redis could not be reached, did not answer in time, or refused one of them. Each of them
                 may have been carried out all the same.
         """
-        answers = await self._send(commands)
+        answers = await self._have(Errand(commands, bulky))
+        if any(isinstance(answer, BaseException) for answer in answers):
+            return await self._mend(commands, answers)
+        return answers
+
+    async def one(self, command: Command) -> Any:
+        """The same for a single command."""
+        answers = await self._have(Errand((command,), False))
+        if isinstance(answers[0], BaseException):
+            answers = await self._mend((command,), answers)
+        return answers[0]
+
+    async def _mend(self, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
         unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             # A Redis that was started anew knows none.
             texts = {commands[at][1] for at in unknown}
-            await self._send([(b"SCRIPT LOAD", self._texts[sha]) for sha in texts])
-            again = await self._send([commands[at] for at in unknown])
+            loading: list[Command] = [(b"SCRIPT LOAD", self._texts[sha]) for sha in texts]
+            await self._have(Errand(loading, False))
+            again = await self._have(Errand([commands[at] for at in unknown], True))
             for at, answer in zip(unknown, again, strict=True):
                 answers[at] = answer
         for answer in answers:
@@ -100,23 +149,16 @@ class Link:
                 raise self.failed(answer) from answer
         return answers
 
-    async def one(self, command: Command) -> Any:
-        """The same for a single command."""
-        (answer,) = await self.ask(command)
-        return answer
-
     async def connect(self) -> BaseConnection:
         """A new connection, of the caller's own; it is to invalidate it in the end.
 
         Raises:
             StoreUnavailable: it cannot be had.
         """
-        connection = self._make()
         try:
-            await self._nursery.start(_run, connection)
+            return await self._connect()
         except (RedisError, OSError) as error:
             raise self.failed(error) from error
-        return connection
 
     def failed(self, error: BaseException) -> StoreUnavailable:
         """Notes the trouble, and tells it as ours."""
@@ -145,31 +187,87 @@ class Link:
             self._log.info("store_recovered", reason=self.trouble)
             self.trouble = None
 
-    async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        connection = await self._usable()
-        try:
-            requests = [
-                connection.create_request(name, *arguments, raise_exceptions=False, timeout=self._seconds)
-                for name, *arguments in commands
-            ]
-        except (RedisError, OSError, ClosedResourceError, BrokenResourceError) as error:
-            raise self.failed(error) from error
-        answers: list[Any] = [await request for request in requests]
-        if any(isinstance(answer, TimeoutError) for answer in answers):
-            # What still comes over it would be too late, and others must not wait behind.
-            connection.invalidate("no answer in time")
-        return answers
-
-    async def _usable(self) -> BaseConnection:
-        """The next connection of the pool, made where there is none."""
-        at = self._next = (self._next + 1) % len(self._pool)
-        connection = self._pool[at]
-        if connection is None or not connection.usable:
-            async with self._locks[at]:
-                connection = self._pool[at]
-                if connection is None or not connection.usable:
-                    connection = self._pool[at] = await self.connect()
+    async def _connect(self) -> BaseConnection:
+        connection = self._make()
+        await self._nursery.start(_run, connection)
         return connection
+
+    async def _have(self, errand: Errand) -> list[Any]:
+        """The answers, those that failed among them as exceptions."""
+        self._queue.append(errand)
+        if self._idle and not self._called:
+            self._call()
+        await errand.done.wait()
+        return errand.answers
+
+    def _call(self) -> None:
+        """One carrier comes, if there is one without work."""
+        self._called = bool(self._idle.unpark())
+
+    async def _carry(self) -> None:
+        """A carrier: takes what waits and brings the answers, for ever, over a connection that it makes when needed."""
+        connection: BaseConnection | None = None
+        while True:
+            while not self._queue:
+                await self._idle.park()
+                self._called = False
+            load, left = self._load()
+            if self._queue and self._idle:
+                self._call()
+            try:
+                if load:
+                    if connection is None or not connection.usable:
+                        connection = await self._connect()
+                    await self._bring(connection, load, left)
+            except (RedisError, OSError, ClosedResourceError, BrokenResourceError) as error:
+                for errand in load:
+                    errand.fail(error)
+            finally:
+                for errand in load:
+                    if not errand.done.is_set():  # this is the end of all carriers
+                        errand.fail(RedisConnectionError("closed"))
+
+    def _load(self) -> tuple[list[Errand], float]:
+        """What goes next, and how many seconds it may take; what has waited for too long fails."""
+        load: list[Errand] = []
+        now, size = trio.current_time(), 0
+        while self._queue and size < LOAD and not (load and (self._queue[0].bulky or load[0].bulky)):
+            errand = self._queue.popleft()
+            if now - errand.since >= self._seconds:
+                errand.fail(TimeoutError(f"not sent within {self._seconds} seconds"))
+            else:
+                load.append(errand)
+                size += len(errand.lines)
+        return load, self._seconds - (now - load[0].since if load else 0.0)
+
+    async def _bring(self, connection: BaseConnection, load: Sequence[Errand], left: float) -> None:
+        lines: list[Any] = load[0].lines if len(load) == 1 else [line for errand in load for line in errand.lines]
+        # Without all answers in time it gives the connection up: what still comes over it would be too late.
+        answers = await connection.create_request_batch(lines, timeout=left)
+        at = 0
+        for errand in load:
+            errand.answers = answers[at : at + len(errand.lines)]
+            at += len(errand.lines)
+            errand.done.set()
+
+
+async def pushed(connection: BaseConnection) -> AsyncGenerator[list[Any], None]:
+    """What Redis says unasked over ``connection``.
+
+    coredis's ``push_messages`` lets all other tasks run before each message; this does so before each load of them.
+
+    Raises:
+        RedisError: the connection was lost.
+    """
+    buffer = connection._push_message_buffer_out
+    try:
+        while True:
+            yield await buffer.receive()
+            with suppress(WouldBlock):
+                while True:
+                    yield buffer.receive_nowait()
+    except (EndOfStream, BrokenResourceError, ClosedResourceError) as error:
+        raise RedisConnectionError("connection lost") from error
 
 
 async def _run(connection: BaseConnection, *, task_status: trio.TaskStatus[None]) -> None:

@@ -30,6 +30,8 @@ from csgate.session import (
 )
 
 FLUSH_S: Final = 0.5
+# A picture that would hold up other commands of the same load.
+BULKY_BYTES: Final = 32 * 1024
 PRUNE_SLICE: Final = 64
 COMPARE_SLICE: Final = 256
 FULL_RETRY_S: Final = 2.0
@@ -98,11 +100,13 @@ class RedisStore(SharedStore):
 
     async def accept(self, header: Header, event: MessageEvent, digest: bytes, turn: OpenTurn | None) -> Accepted:
         leases = self._leases
-        lost = header.id in leases.held and leases.held[header.id].lost
+        lease = leases.held.get(header.id)
+        lost = lease is not None and lease.lost
+        head = encode(header)
         command = ACCEPT.call(
             self._keys.of(header.id),
             *self._change(header.id),
-            encode(header),
+            head,
             event.id,
             digest,
             encode(event),
@@ -112,6 +116,7 @@ class RedisStore(SharedStore):
             0 if lost else 1,
             leases.fence(header.id),
             self._settings.max_waiting,
+            0 if lease is None else len(lease.turns),
         )
         ticket = 0
         if turn is None:
@@ -122,7 +127,8 @@ class RedisStore(SharedStore):
             opening = (header.id, event.id)
             leases.opening.add(opening)
             try:
-                ticket, answer = await self._link.ask(enlist, command)
+                bulky = turn.picture is not None and memoryview(turn.picture.data).nbytes > BULKY_BYTES
+                ticket, answer = await self._link.ask(enlist, command, bulky=bulky)
             finally:
                 leases.opening.discard(opening)
         if answer[0] == b"mismatch":
@@ -136,6 +142,8 @@ class RedisStore(SharedStore):
             return Accepted(answer[1], new=True)
         if answer[2]:
             leases.opened(header.id, event.id, answer[2].decode(), ticket)
+            if len(answer) > 3:
+                leases.give(header.id, head, answer[3], answer[4])
         return Accepted(answer[1], new=True, here=bool(answer[2]))
 
     async def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> LogEvent:

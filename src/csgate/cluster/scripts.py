@@ -24,32 +24,46 @@ KEYS: Final = ("h", "e", "r", "o", "t", "l")
 _COMMON: Final = """
 local h, e, r, o, t, l = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local most, ttl, n = tonumber(ARGV[4]), ARGV[5], 5
-local function add(body, touched, flag)
+local function add(body, flag)
   local last = redis.call('HINCRBY', h, 'last', 1)
   redis.call('XADD', e, 'MAXLEN', '=', most, string.format('%d-0', last), 'b', body)
-  if touched ~= '' then redis.call('HSET', h, 'touched', touched) end
-  local first = tonumber(redis.call('HGET', h, 'first') or '1')
-  if last - most + 1 > first then
-    first = last - most + 1
-    redis.call('HSET', h, 'first', first)
-    while true do
-      local id = redis.call('LINDEX', o, 0)
-      if not id then break end
-      local record = redis.call('HGET', r, id)
-      if record and (string.sub(record, 1, 1) == 'o' or tonumber(string.sub(record, 2, 17)) >= first) then break end
-      redis.call('LPOP', o)
-      redis.call('HDEL', r, id)
+  if last > most then
+    local first = tonumber(redis.call('HGET', h, 'first') or '1')
+    if last - most + 1 > first then
+      first = last - most + 1
+      redis.call('HSET', h, 'first', first)
+      while true do
+        local id = redis.call('LINDEX', o, 0)
+        if not id then break end
+        local record = redis.call('HGET', r, id)
+        if record and (string.sub(record, 1, 1) == 'o' or tonumber(string.sub(record, 2, 17)) >= first) then break end
+        redis.call('LPOP', o)
+        redis.call('HDEL', r, id)
+      end
     end
   end
   redis.call(ARGV[2], ARGV[1], 'L' .. ARGV[3] .. string.format('%016d', last) .. flag .. body)
   return last
 end
-local function keep()
-  for _, key in ipairs(KEYS) do if key ~= l then redis.call('PEXPIRE', key, ttl) end end
+local function stamp(offset, head, touched)
+  if offset == 1 then
+    redis.call('HSET', h, 'head', head, 'touched', touched)
+  else
+    redis.call('HSET', h, 'touched', touched)
+  end
+end
+-- The time to live is renewed once a day, and given to keys that are new.
+local function keep(fresh)
+  if redis.call('PTTL', h) + 86400000 < tonumber(ttl) then
+    for _, key in ipairs(KEYS) do if key ~= l then redis.call('PEXPIRE', key, ttl) end end
+  else
+    for _, key in ipairs(fresh) do redis.call('PEXPIRE', key, ttl) end
+  end
 end
 """
 
-# + head, id, digest, body, touched, turn, lease_ms, may_own, fence, max_waiting
+# + head, id, digest, body, touched, turn, lease_ms, may_own, fence, max_waiting, known. Where the holder knows of fewer
+# open turns than there are (``known``), it is given them all: those of other nodes come first.
 ACCEPT: Final = Script(
     6,
     _COMMON
@@ -60,13 +74,16 @@ if record then
   if string.sub(record, 18) ~= digest then return {'mismatch'} end
   return {'known', tonumber(string.sub(record, 2, 17))}
 end
-local asks = turn ~= ''
-local open = redis.call('HLEN', t)
-if asks and open > tonumber(ARGV[15]) then return {'full'} end
-local offset = add(body, touched, asks and 't' or '-')
-redis.call('HSETNX', h, 'head', head)
+local asks, open, fresh = turn ~= '', 0, {}
+if asks then
+  open = redis.call('HLEN', t)
+  if open > tonumber(ARGV[15]) then return {'full'} end
+  if open == 0 then fresh = {t} end
+end
+local offset = add(body, asks and 't' or '-')
+stamp(offset, head, touched)
 redis.call('HSET', r, id, (asks and 'o' or 'u') .. string.format('%016d', offset) .. digest)
-redis.call('RPUSH', o, id)
+if redis.call('RPUSH', o, id) == 1 then fresh = {r, o, t} end
 local fence = ''
 if asks then
   redis.call('HSET', t, id, string.format('%016d', offset) .. '01' .. turn)
@@ -76,9 +93,13 @@ if asks then
     redis.call('SET', l, ARGV[3] .. ':' .. fence, 'PX', ARGV[12])
   elseif owner and ARGV[14] ~= '' and owner == ARGV[3] .. ':' .. ARGV[14] then
     fence = ARGV[14]
+    if open > tonumber(ARGV[16]) then
+      keep(fresh)
+      return {'new', offset, fence, redis.call('HGET', h, 'state'), redis.call('HGETALL', t)}
+    end
   end
 end
-keep()
+keep(fresh)
 return {'new', offset, fence}
 """,
 )
@@ -88,10 +109,10 @@ APPEND: Final = Script(
     6,
     _COMMON
     + """
-local offset = add(ARGV[7], ARGV[8], '-')
-redis.call('HSETNX', h, 'head', ARGV[6])
+local offset = add(ARGV[7], '-')
+stamp(offset, ARGV[6], ARGV[8])
 if ARGV[9] == '1' then redis.call('HSET', h, 'state', string.format('%d', offset) .. ':' .. ARGV[7]) end
-keep()
+keep({})
 return offset
 """,
 )
@@ -102,16 +123,19 @@ FINISH: Final = Script(
     _COMMON
     + """
 local id, fence = ARGV[6], ARGV[7]
+local known = redis.call('HMGET', h, 'fence', 'last')
+local last = tonumber(known[2] or '0')
+if known[1] ~= fence then return {'fenced', last} end
 local record = redis.call('HGET', r, id)
-local last = tonumber(redis.call('HGET', h, 'last') or '0')
-if redis.call('HGET', h, 'fence') ~= fence then return {'fenced', last} end
 if not record or string.sub(record, 1, 1) ~= 'o' then return {'closed', last} end
 redis.call('HSET', r, id, ARGV[10] .. string.sub(record, 2))
-local offset = add(ARGV[8], ARGV[9], '-')
+local offset = add(ARGV[8], '-')
+if ARGV[9] ~= '' then redis.call('HSET', h, 'touched', ARGV[9]) end
 redis.call('HDEL', t, id)
 local left = redis.call('HLEN', t)
-if left == 0 and redis.call('GET', l) == ARGV[3] .. ':' .. fence then redis.call('DEL', l) end
-keep()
+-- Whoever had taken the lease since would have raised the fence.
+if left == 0 then redis.call('DEL', l) end
+keep({})
 return {'done', offset, left}
 """,
 )

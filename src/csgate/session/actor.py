@@ -410,6 +410,9 @@ class Actor:
         else:
             # Also while a person answers: its final event comes after that of a turn that is being stopped.
             self._waiting.append(turn)
+            if len(self._waiting) > 1 and self._waiting[-2].offset > turn.offset:
+                # Another process accepted a later one, which was given while this was on its way back from the store.
+                self._waiting = deque(sorted(self._waiting, key=lambda turn: turn.offset))
             ahead = len(self._waiting) - (self._running is None)
             if ahead and not muted:
                 self._conversation.broadcast(ProgressEvent(id=turn.open.id, stage="queued", position=ahead))
