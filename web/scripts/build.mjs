@@ -29,10 +29,11 @@ async function script(entry, file, format, more = {}) {
       outDir: out,
       emptyOutDir: false,
       target: "es2022",
-      minify: true,
+      minify: "terser", // a second longer and 1 % lighter
+      terserOptions: { compress: { passes: 3 }, format: { comments: /^!/ } },
       reportCompressedSize: false,
       lib: { entry: join(root, entry), formats: [format], name: "csgate", fileName: () => file },
-      rollupOptions: { output: { codeSplitting: false, minify: true } },
+      rollupOptions: { output: { codeSplitting: false, minify: true }, checks: { bundlerTimings: false } },
       ...more,
     },
   });

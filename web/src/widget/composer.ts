@@ -6,7 +6,6 @@ export const MAX_PICTURES = 4;
 const MAX_TEXT = 8000;
 /** From so many characters before the end on, what is left is shown. */
 const WARN_AT = 500;
-const TYPING_MS = 3000;
 
 export interface Outgoing {
   text: string;
@@ -40,7 +39,7 @@ export class Composer {
   readonly #send: HTMLButtonElement;
   readonly #stop: HTMLButtonElement;
   #pictures: { file: File; url: string }[] = [];
-  #typing: ReturnType<typeof setTimeout> | undefined;
+  #typing = false;
   #answering = false;
 
   /** @param draftKey where the browser keeps what is written; null: nowhere. */
@@ -133,7 +132,6 @@ export class Composer {
   }
 
   dispose(): void {
-    clearTimeout(this.#typing);
     for (const { url } of this.#pictures) URL.revokeObjectURL(url);
   }
 
@@ -153,19 +151,14 @@ export class Composer {
     const left = MAX_TEXT - this.field.value.length;
     if (left <= WARN_AT) this.note(fill(this.words.left, { n: left }));
     else if (this.#note.textContent) this.note("");
-    if (this.field.value) {
-      if (!this.#typing) this.act.typing(true);
-      clearTimeout(this.#typing);
-      this.#typing = setTimeout(() => this.#quiet(), TYPING_MS);
-    } else this.#quiet();
+    // How often to tell, and that it ends after a while, is the chat's to know.
+    if (this.field.value) this.act.typing((this.#typing = true));
+    else this.#quiet();
     this.#update();
   }
 
   #quiet(): void {
-    if (!this.#typing) return;
-    clearTimeout(this.#typing);
-    this.#typing = undefined;
-    this.act.typing(false);
+    if (this.#typing) this.act.typing((this.#typing = false));
   }
 
   /** As high as the text, up to what the style allows. Also for the owner, when the field came into sight. */

@@ -1,5 +1,6 @@
 /** `<csgate-chat>`: a chat in a corner of somebody's page, or as a part of it. */
 import { Chat, type ChatOptions, type Entry, type Snapshot } from "../sdk/index.js";
+import { home, parseAddress } from "../sdk/address.js";
 import { el, icon, kept, put } from "./dom.js";
 import { incoming } from "./items.js";
 import { type ChatLike, Panel } from "./panel.js";
@@ -8,17 +9,8 @@ import { fill, Tongue } from "./words.js";
 
 /** As small as a phone: the open chat takes the whole of it. */
 const PHONE = "(max-width: 480px), (max-height: 480px)";
-const SCRIPT = (document.currentScript as HTMLScriptElement | null)?.src || import.meta.url || location.href;
 
 let sheet: CSSStyleSheet | undefined;
-
-/** The address of the WebSocket of a gateway given as `https://host`, `wss://host/ws` or a path. */
-export function socketAddress(server: string, base: string): string {
-  const url = new URL(server, base);
-  url.protocol = /^(?:https|wss):$/.test(url.protocol) ? "wss:" : "ws:";
-  if (!/\/ws$/.test(url.pathname)) url.pathname = url.pathname.replace(/\/?$/, "/ws");
-  return url.href;
-}
 
 export class CsgateChat extends HTMLElement {
   static readonly observedAttributes = ["server", "locale", "theme", "mode", "title", "greeting", "about", "suggestions", "storage", "open"];
@@ -138,7 +130,7 @@ export class CsgateChat extends HTMLElement {
   }
   get #urls(): string[] {
     const servers = (this.getAttribute("server") ?? "").split(/[\s,]+/).filter(Boolean);
-    return servers.map((server) => socketAddress(server, document.baseURI));
+    return servers.map((server) => (/^[\w.-]+:\d/.test(server) ? server : new URL(server, document.baseURI).href));
   }
 
   #options(): ChatOptions {
@@ -172,7 +164,7 @@ export class CsgateChat extends HTMLElement {
       about: this.getAttribute("about") ?? words.about,
       suggestions: (this.getAttribute("suggestions") ?? words.suggestions).split("|").filter(Boolean),
       storage: this.#storage,
-      origins: () => (this.#urls.length ? this.#urls.map((url) => new URL(url.replace(/^ws/, "http")).origin) : [new URL(SCRIPT, location.href).origin]),
+      origins: () => (this.#urls.length ? this.#urls : [home ?? location.href]).map((url) => parseAddress(url)?.origin ?? ""),
       close: inline ? null : () => this.hide(),
     });
     this.#launcher = inline ? undefined : el("button", { type: "button", class: "launcher", part: "launcher", "aria-expanded": "false", onclick: () => (this.isOpen ? this.hide() : this.show()) });

@@ -47,7 +47,7 @@ export function createMarkdown(origins: () => readonly string[]): Markdown {
     return `<${token?.tag}${side ? ` align="${side}"` : ""}>`;
   };
   md.renderer.rules.td_open = md.renderer.rules.th_open = align;
-  md.renderer.rules.fence = md.renderer.rules.code_block = (tokens, index) =>
+  md.renderer.rules.fence = (tokens, index) =>
     `<pre tabindex="0"><code>${md.utils.escapeHtml(tokens[index]?.content ?? "")}</code></pre>\n`;
 
   const purify = createDOMPurify(window);

@@ -1,7 +1,7 @@
 /** A picture in the log: a box of its final size from the start, the picture coming into focus when it is there. */
 import type { PictureView } from "../sdk/index.js";
+import { sniff } from "../sdk/sniff.js";
 import { el, icon } from "./dom.js";
-import { sizeOf } from "./sizes.js";
 import { fill, type Words } from "./words.js";
 
 const MAX_WIDTH = 260;
@@ -23,6 +23,13 @@ export interface PictureBox {
   /** The same picture may get another address: what is on the screen stays, what is enlarged is the newest. */
   update(view: PictureView): void;
   sticker: boolean;
+}
+
+/** How large a picture is, from the first bytes of a `data:` address: its box can be made before it is decoded. */
+export function sizeOf(address: string): { width: number; height: number } | undefined {
+  const start = /^data:image\/[a-z]+;base64,((?:[A-Za-z\d+/]{4}){8,9999})/.exec(address)?.[1];
+  const found = start && sniff(Uint8Array.from(atob(start), (letter) => letter.charCodeAt(0)));
+  return found && found.width && found.height ? found : undefined;
 }
 
 /** Width and height in CSS pixels of the box in which a picture is shown. */

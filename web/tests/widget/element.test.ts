@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Entry } from "../../src/sdk/index.js";
-import { type CsgateChat, socketAddress } from "../../src/widget/element.js";
+import type { CsgateChat } from "../../src/widget/element.js";
 import "../../src/widget/index.js";
 import { LANGUAGES } from "../../src/widget/words.js";
 import { entries, type FakeChat, fakeChat, media, NOON, own, prepareBrowser, reply } from "./setup.js";
@@ -360,6 +360,13 @@ describe("in a corner", () => {
 });
 
 describe("the element", () => {
+  it("shows pictures in texts from its gateways only", () => {
+    open({ mode: "page", server: "https://chat.example 127.0.0.1:8080" });
+    const text = "![a](https://chat.example/media/a) ![b](http://127.0.0.1:8080/media/b) ![c](https://else.example/media/c)";
+    chat.set(entries(own("1"), reply("1", { text })));
+    expect(all<HTMLImageElement>(".md img").map((image) => image.alt)).toEqual(["a", "b"]);
+    expect(all<HTMLAnchorElement>(".md a").map((link) => link.textContent)).toEqual(["c"]);
+  });
   it("takes its title, and leaves no tooltip", () => {
     open({ mode: "page", title: "Shop <help>" });
     expect(one("h2").textContent).toBe("Shop <help>");
@@ -402,12 +409,5 @@ describe("the element", () => {
       expect(control.getAttribute("aria-label") || control.textContent, control.outerHTML).toBeTruthy();
     }
     expect(element.shadowRoot?.querySelector("style, script, [onclick]")).toBeNull();
-  });
-  it("understands addresses as people write them", () => {
-    const base = "https://shop.example/page";
-    expect(socketAddress("https://chat.example", base)).toBe("wss://chat.example/ws");
-    expect(socketAddress("http://127.0.0.1:8080/", base)).toBe("ws://127.0.0.1:8080/ws");
-    expect(socketAddress("wss://chat.example/deep/ws", base)).toBe("wss://chat.example/deep/ws");
-    expect(socketAddress("/chat", base)).toBe("wss://shop.example/chat/ws");
   });
 });

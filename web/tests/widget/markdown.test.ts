@@ -19,6 +19,7 @@ describe("what people write", () => {
     ["# Title", "<h3>Title</h3>"],
     ["###### Small", "<h6>Small</h6>"],
     ["above\n---\nbelow", "<p>above</p>\n<hr>\n<p>below</p>"],
+    ["    moved in", "<p>moved in</p>"],
     ["~~gone~~", "<p><s>gone</s></p>"],
     ["&copy; &eacute; &#x4f60; &#22909; &unknown; &amp;lt;", "<p>© é 你 好 &amp;unknown; &amp;lt;</p>"],
   ])("%j", (text, expected) => {
@@ -36,6 +37,8 @@ describe("what people write", () => {
     expect(html("[shop](https://shop.example/a?b=c&d=e)")).toContain(`<a href="https://shop.example/a?b=c&amp;d=e" ${rel}>shop</a>`);
     expect(html("see https://shop.example/a, please")).toContain(`<a href="https://shop.example/a" ${rel}>https://shop.example/a</a>, please`);
     expect(html("请看https://shop.example/订单。谢谢")).toContain(`${rel}>https://shop.example/订单</a>。谢谢`);
+    expect(html("**https://shop.example** [https://a.example](https://b.example)").match(/<a /g)?.length).toBe(2);
+    expect(html("`https://shop.example`")).not.toContain("<a");
     expect(html("help@shop.example")).toContain('href="mailto:help@shop.example"');
     expect(html("<tel:+4912345>")).toContain('href="tel:+4912345"');
   });

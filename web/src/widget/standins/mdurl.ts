@@ -1,24 +1,12 @@
 /**
  * Stands in for `mdurl`: encodes what an address may not contain and leaves what is already encoded. Taking an address
- * apart is left to the browser, which does it again anyway when the link is used.
+ * apart is left to the browser, which does it anyway when the link is used.
  */
-interface Parsed {
-  href: string;
-  protocol: string | null;
-  hostname: string | null;
-  auth: null;
-  pathname: string;
-  search: null;
-  hash: null;
-}
-
-const KEEP = /%[\da-f]{2}|[^]/giu;
-
 export function encode(text: string): string {
-  return text.replace(KEEP, (piece) => {
+  return text.replace(/%[\da-f]{2}|[^]/giu, (piece) => {
     if (piece.length === 3 && piece[0] === "%") return piece;
     try {
-      return encodeURI(piece).replace(/%5([BD])/g, (_, letter) => (letter === "B" ? "[" : "]"));
+      return encodeURI(piece);
     } catch {
       return "%EF%BF%BD"; // half of a surrogate pair
     }
@@ -26,20 +14,14 @@ export function encode(text: string): string {
 }
 
 export function decode(text: string): string {
-  try {
-    return decodeURI(text);
-  } catch {
-    return text;
-  }
+  return text;
 }
 decode.defaultChars = "";
 
-export function parse(address: string): Parsed {
-  const [, protocol = null, hostname = null, rest = address] =
-    /^([a-z][a-z\d+.-]*:)?\/\/([^/?#\s]*)([^]*)$/i.exec(address) ?? [];
-  return { href: address, protocol, hostname, auth: null, pathname: rest, search: null, hash: null };
+export function parse(href: string): { href: string } {
+  return { href };
 }
 
-export function format(parsed: Parsed): string {
-  return parsed.hostname === null ? parsed.pathname : `${parsed.protocol ?? ""}//${parsed.hostname}${parsed.pathname}`;
+export function format(parsed: { href: string }): string {
+  return parsed.href;
 }
