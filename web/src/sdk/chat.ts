@@ -10,7 +10,8 @@ import { type ChatEvent, entriesOf, isChatEvent, type LocalEvent, lost, news, re
 import { type Item, openStore, type Store } from "./store.js";
 import { randomId, type TabMessage, Tabs } from "./tabs.js";
 import { Tokens } from "./tokens.js";
-import type { ChatOptions, Connection, Entry, Failure, OutgoingMessage, Snapshot } from "./types.js";
+import type { ChatOptions, Connection, Failure, OutgoingMessage, Snapshot } from "./types.js";
+import { Typist } from "./typist.js";
 import { hasNetwork, watchSleep } from "./wake.js";
 
 /** What the client tells of its connections, among the events of the conversation. */
@@ -31,8 +32,6 @@ export interface Seams {
 }
 
 const MAX_REQUESTS = 64;
-const TYPING_EVERY_MS = 1_000;
-const TYPING_LASTS_MS = 5_000;
 /** The other side may be gone before it says that it stopped. */
 const THEIR_TYPING_MS = 10_000;
 const SAVE_AFTER_MS = 400;
@@ -81,7 +80,7 @@ export class Chat {
   readonly #urls = new Map<string, string>();
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
   #quietTimer: ReturnType<typeof setTimeout> | undefined;
-  #typing = { on: false, at: 0, timer: undefined as ReturnType<typeof setTimeout> | undefined };
+  readonly #typist = new Typist((on) => this.#link()?.send({ type: "typing", on }));
 
   /** @throws {TypeError} there is no address, or one is none. */
   constructor(options: ChatOptions = {}, /** @internal */ seams: Seams = {}) {
@@ -125,7 +124,8 @@ export class Chat {
     await this.#save();
     this.#life++;
     this.#opening = this.#inner = undefined;
-    for (const timer of [this.#saveTimer, this.#quietTimer, this.#typing.timer]) clearTimeout(timer);
+    for (const timer of [this.#saveTimer, this.#quietTimer]) clearTimeout(timer);
+    this.#typist.stop();
     this.#unwatch?.();
     this.#releaseFirst?.();
     inner?.director.stop("closed");
@@ -149,7 +149,7 @@ export class Chat {
     if (!said && !picture) throw new TypeError("A message needs text or a picture.");
     const { outbox } = await this.#ready();
     if (outbox.full) throw new Error("Too many messages wait to be sent.");
-    if (this.#typing.on) this.typing(false);
+    this.#typist.type(false);
     const item = outbox.create(randomId(), said);
     if (!picture) {
       outbox.add(item);
@@ -203,16 +203,7 @@ export class Chat {
 
   /** Shows the other side that somebody writes; to be called at each key, and with false when nobody does any more. */
   typing(on: boolean): void {
-    const typing = this.#typing;
-    clearTimeout(typing.timer);
-    const now = Date.now();
-    if (on) {
-      typing.timer = setTimeout(() => this.typing(false), TYPING_LASTS_MS);
-      if (typing.on || now - typing.at < TYPING_EVERY_MS) return;
-      typing.at = now;
-    } else if (!typing.on) return;
-    typing.on = on;
-    this.#link()?.send({ type: "typing", on });
+    this.#typist.type(on);
   }
 
   /** Forgets the conversation and what waits to be sent, in all tabs, and begins a new one. */
@@ -261,7 +252,7 @@ export class Chat {
     }));
     const director = new Director(this.#roster, this.#desk(tokens, outbox), this.#watcher(outbox, store, tabs, scope), this.#seams.random ?? Math.random);
     const inner: Inner = { store, tabs, tokens, outbox, director, scope };
-    await this.#restore(inner);
+    if (life === this.#life) await this.#restore(inner);
     if (life !== this.#life) {
       tabs.close();
       store.close();
@@ -287,6 +278,7 @@ export class Chat {
         const delay = this.#backoff.next();
         this.#set(hasNetwork() ? "waiting" : "offline", Date.now() + delay);
         await new Promise((resolve) => setTimeout(resolve, delay));
+        if (life !== this.#life) throw error;
         this.#set("connecting");
       }
     }
@@ -349,7 +341,7 @@ export class Chat {
   #disconnected(outbox: Outbox, refused?: Ended): void {
     this.#releaseFirst?.();
     this.#welcome = undefined;
-    this.#typing.on = false;
+    this.#typist.stop();
     this.#seams.observe?.(refused ? { type: "refused", number: refused.code } : { type: "disconnected" });
     this.#dispatch({ type: "quiet" });
     outbox.detach();
@@ -514,9 +506,8 @@ export class Chat {
 
   #look(): Snapshot {
     const { mode, typing, conversation } = this.#state;
-    const entries: readonly Entry[] = entriesOf(this.#state);
     return {
-      entries,
+      entries: entriesOf(this.#state),
       connection: this.#connection,
       ...(this.#retryAt === undefined ? {} : { retryAt: this.#retryAt }),
       state: mode,
