@@ -47,8 +47,6 @@ class S3Server:
                     *(self.binary, "serve", "s3", str(self.folder / "files")),
                     *("--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
                     *("--config", os.devnull, "--cache-dir", str(self.folder / "cache")),
-                    # What is put straight into the folder, or taken away there, is seen at once.
-                    *("--dir-cache-time", "0s"),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

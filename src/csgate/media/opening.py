@@ -77,7 +77,7 @@ def _bucket(place: str, scheme: str, settings: MediaSettings) -> Backend:
     if scheme == "gs":
         return GCSStore.from_url(place, **common)
     if scheme == "az":
-        given = {"account_key": secret, "endpoint": endpoint}
+        given = {"account_name": access, "account_key": secret, "endpoint": endpoint}
         return AzureStore.from_url(place, config=_present(given), **common)
     raise ConfigError(f"media.store: '{scheme}://' is not known; it may be s3, gs, az, memory or a folder.")
 
