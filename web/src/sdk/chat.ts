@@ -21,10 +21,7 @@ export type Notice =
   | { type: "not_recovered"; reason: "gap" | "new_log" | "gone" }
   | { type: "refused"; number: number };
 
-/**
- * What tests replace.
- * @internal
- */
+/** What tests replace. */
 export interface Seams {
   random?: Random;
   /** Hears each event once, in order. */
@@ -83,7 +80,7 @@ export class Chat {
   readonly #typist = new Typist((on) => this.#link()?.send({ type: "typing", on }));
 
   /** @throws {TypeError} there is no address, or one is none. */
-  constructor(options: ChatOptions = {}, /** @internal */ seams: Seams = {}) {
+  constructor(options: ChatOptions = {}, seams: Seams = {}) {
     this.#options = options;
     this.#seams = seams;
     this.#conversation = options.conversation;
