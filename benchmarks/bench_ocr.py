@@ -45,6 +45,8 @@ GOAL_SLOWER: Final = 1.20
 READ: Final = 'csgate_pictures_read_total{outcome="text"}'
 REPLIES: Final = "csgate_turn_seconds_count"
 BETWEEN_TEXTS_S: Final = 0.05
+IDLE_LOAD: Final = 0.5
+"""Above it the machine was busy with something else, and the times are worth little; what was read is as good."""
 SENDERS: Final = 2
 BETWEEN_PICTURES_S: Final = 0.4
 """Of one sender, who also waits for the reply: together as many as one thread can read, or a few more."""
@@ -259,6 +261,7 @@ def main() -> int:
     payload: dict[str, Any] = {
         "versions": report.versions("csgate", "rapidocr", "onnxruntime", "opencv-python-headless", "pillow"),
         "load_1m_before": busy_before,
+        "under_load": busy_before is not None and busy_before > IDLE_LOAD,
         "goals": {"character_accuracy": GOAL_ACCURACY, "orders_found": GOAL_ORDERS, "text_ratio_p50": GOAL_SLOWER},
         "reading": whole,
         "by_language": by_language,
@@ -277,6 +280,8 @@ def main() -> int:
         good = good and found[0]["ratio_p50"] <= GOAL_SLOWER
     if not given.no_save:
         print(f"\nsaved {report.save('ocr', payload)}")
+    if payload["under_load"]:
+        print(f"the machine was busy before ({busy_before}): times are worth little")
     print("goals met" if good else "goals missed")
     return 0 if good else 1
 

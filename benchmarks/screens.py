@@ -35,7 +35,7 @@ class Screen:
 
 @dataclass
 class Canvas:
-    """A screen under way. ``unit`` is a hundredth of its width, but never below what a phone would show."""
+    """A screen under way; ``unit`` is a point of it in pixels."""
 
     width: int
     height: int
@@ -98,7 +98,6 @@ WORDS: Final = {
         "failed": "Payment failed",
         "code": "Error {code}: card declined by bank",
         "advice": "Your account was not charged.",
-        "retry": "Try again or use another card",
         "order": "Order number: {order}",
         "total": "Total: ${amount}",
         "button": "Contact support",
@@ -122,7 +121,6 @@ WORDS: Final = {
         "failed": "支付失败",
         "code": "错误 {code}：银行拒绝交易",
         "advice": "您的账户没有被扣款。",
-        "retry": "请重试或更换银行卡",
         "order": "订单号：{order}",
         "total": "合计：¥{amount}",
         "button": "联系客服",
@@ -201,7 +199,7 @@ SCENES: Final[dict[str, Callable[[Canvas, dict[str, str]], None]]] = {
     "bubbles": bubbles,
     "parcel": parcel,
 }
-# Width and height in pixels, and the JPEG quality that it is sent with (0: PNG; "photo": of a screen, from a hand).
+# Width and height in pixels, and the quality of the JPEG that it is sent as (0: a PNG).
 SIZES: Final = (
     (360, 640, 75),
     (480, 854, 60),
