@@ -100,10 +100,11 @@ export class Chat {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Connects, and stays connected. Also after `close`, and after the gateway refused. */
+  /** Connects, and stays connected. Also after `close`, and after the gateway refused; while it waits, the next try is now. */
   start(): void {
     if (this.#opening) {
       if (this.#connection === "refused") this.#inner?.director.start();
+      else if (this.#connection === "waiting" || this.#connection === "offline") this.#inner?.director.wake();
       return;
     }
     this.#set("connecting");

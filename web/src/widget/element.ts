@@ -36,7 +36,11 @@ export class CsgateChat extends HTMLElement {
 
   constructor() {
     super();
-    if (!sheet) (sheet = new CSSStyleSheet()).replaceSync(css);
+    if (!sheet) {
+      (sheet = new CSSStyleSheet()).replaceSync(css);
+      // Some systems' text fonts have emoji of their own, black and white; digits are not to come from an emoji font.
+      document.fonts?.add(new FontFace("csgate-emoji", 'local("Noto Color Emoji")', { unicodeRange: "U+1F000-1FAFF,U+2600-27BF,U+FE0F,U+200D" }));
+    }
     this.#root.adoptedStyleSheets = [sheet];
     this.#root.append(this.#frame);
   }

@@ -17,7 +17,7 @@ export function chips(reply: Facts, tongue: Tongue): HTMLElement | null {
     .filter((tag) => tag.score >= SURE)
     .slice(0, CHIPS)
     .map((tag) => chip(tag.label || tag.name, "tag", `${words.tags}: ${tongue.percent(tag.score)}`));
-  if (reply.intent) all.push(chip(tongue.intent(reply.intent.name), "intent", `${words.intent}: ${tongue.percent(reply.intent.confidence)}`));
+  if (reply.intent && reply.intent.name !== "out_of_scope") all.push(chip(tongue.intent(reply.intent.name), "intent", `${words.intent}: ${tongue.percent(reply.intent.confidence)}`));
   const mood = reply.sentiment?.label;
   // Most messages are neutral: only a mood is worth a word.
   if (mood && mood !== "neutral" && mood in words) all.push(chip(words[mood], mood, words.sentiment));

@@ -1,5 +1,5 @@
 /** What stands in the log, one below the other: the entries with what separates and follows them. Pure. */
-import type { Entry, OwnMessage, ReplyEntry, Snapshot } from "../sdk/index.js";
+import type { Entry, ErrorEntry, OwnMessage, ReplyEntry, Snapshot } from "../sdk/index.js";
 import { midnight } from "./words.js";
 
 /** Messages of one author within this time belong together. */
@@ -10,7 +10,7 @@ export interface Place {
   first: boolean;
   /** The last of them. */
   last: boolean;
-  /** The newest reply: its quick replies and stars are offered. */
+  /** The newest reply, whose quick replies and stars are offered; or the error that ended the newest message. */
   newest: boolean;
 }
 
@@ -69,12 +69,13 @@ export function itemsOf(snapshot: Snapshot, limit: number): { items: Item[]; hid
   return { items, hidden };
 }
 
-/** The reply that ends the conversation so far, if the customer has not written on. */
-export function newestReply(entries: readonly Entry[]): ReplyEntry | undefined {
+/** The reply or error that ends the conversation so far, if the customer has not written on. */
+export function newestReply(entries: readonly Entry[]): ReplyEntry | ErrorEntry | undefined {
   for (let index = entries.length - 1; index >= 0; index--) {
     const entry = entries[index];
     if (entry?.kind === "reply") return entry.done ? entry : undefined;
-    if (entry?.kind === "own" || entry?.kind === "other" || entry?.kind === "error") return undefined;
+    if (entry?.kind === "error") return entry;
+    if (entry?.kind === "own" || entry?.kind === "other") return undefined;
   }
   return undefined;
 }

@@ -6,8 +6,9 @@ import { fill, type Words } from "./words.js";
 
 const MAX_WIDTH = 260;
 const MAX_HEIGHT = 300;
-/** Where nobody said how large it is. */
+/** Where nobody said how large it is; what answers show are cards, about as high as wide. */
 const UNKNOWN = { width: 240, height: 180 };
+const UNKNOWN_CARD = { width: 320, height: 303 };
 /** A picture this small is a sticker: shown without a frame. */
 const STICKER = 160;
 const STICKER_SHOWN = 112;
@@ -22,7 +23,6 @@ export interface PictureBox {
   node: HTMLButtonElement;
   /** The same picture may get another address: what is on the screen stays, what is enlarged is the newest. */
   update(view: PictureView): void;
-  sticker: boolean;
 }
 
 /** How large a picture is, from the first bytes of a `data:` address: its box can be made before it is decoded. */
@@ -35,7 +35,7 @@ export function sizeOf(address: string): { width: number; height: number } | und
 /** Width and height in CSS pixels of the box in which a picture is shown. */
 export function boxOf(view: PictureView, wide = MAX_WIDTH): { width: number; height: number; sticker: boolean; known: boolean } {
   const size = view.width && view.height ? { width: view.width, height: view.height } : sizeOf(view.url);
-  if (!size) return { ...UNKNOWN, sticker: false, known: false };
+  if (!size) return { ...(wide > MAX_WIDTH ? UNKNOWN_CARD : UNKNOWN), sticker: false, known: false };
   const sticker = Math.max(size.width, size.height) <= STICKER;
   const scale = sticker
     ? STICKER_SHOWN / Math.max(size.width, size.height)
@@ -52,21 +52,32 @@ export function safePicture(url: string): string | undefined {
 }
 
 export function pictureBox(view: PictureView, name: string, pictures: Pictures, wide?: number): PictureBox {
-  const box = boxOf(view, wide);
   const image = el("img", { alt: "", decoding: "async", draggable: "false" });
   const node = el(
     "button",
     {
       type: "button",
-      class: `pic wait${box.sticker ? " sticker" : ""}${box.known ? "" : " unknown"}`,
+      class: "pic wait",
       "aria-label": fill(pictures.words.enlarge, { name }),
       onclick: () => pictures.enlarge(node),
     },
     image,
   );
-  node.style.width = `${box.width}px`;
-  node.style.aspectRatio = `${box.width} / ${box.height}`;
-  const shown = (): void => node.classList.remove("wait");
+  let known = false;
+  const fit = (size: PictureView): void => {
+    if (known) return;
+    const box = boxOf(size, wide);
+    known = box.known;
+    node.style.width = `${box.width}px`;
+    node.style.aspectRatio = `${box.width} / ${box.height}`;
+    node.classList.toggle("sticker", box.sticker);
+    node.classList.toggle("unknown", !known);
+  };
+  const shown = (): void => {
+    node.classList.remove("wait");
+    // One's own picture is measured as soon as it is chosen; others keep their box, so that nothing moves.
+    if (image.src.startsWith("blob:") && image.naturalWidth) fit({ url: "", width: image.naturalWidth, height: image.naturalHeight });
+  };
   image.addEventListener("load", shown);
   image.addEventListener("error", () => {
     // The object URL of a sent picture may be gone while its lasting address is known.
@@ -81,6 +92,7 @@ export function pictureBox(view: PictureView, name: string, pictures: Pictures, 
   const update = (next: PictureView): void => {
     const url = safePicture(next.url);
     if (!url) return;
+    fit(next);
     node.dataset["url"] = url;
     node.dataset["name"] = name;
     if (!image.src) {
@@ -90,5 +102,5 @@ export function pictureBox(view: PictureView, name: string, pictures: Pictures, 
     }
   };
   update(view);
-  return { node, update, sticker: box.sticker };
+  return { node, update };
 }

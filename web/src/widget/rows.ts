@@ -98,8 +98,10 @@ function ownRow(scene: Scene): Row {
       place(node, item);
       const state = entry.kind === "own" ? entry.state : "sent";
       shot.update(entry, words.picture);
-      text.hidden = !entry.text;
-      if (text.textContent !== entry.text) text.textContent = entry.text;
+      // Where pictures are not kept, there is at least a word for it.
+      const shown = entry.text || (entry.picture ? "" : words.picture);
+      text.hidden = !shown;
+      if (text.textContent !== shown) text.textContent = shown;
       node.dataset["state"] = state;
       const progress = entry.kind === "own" ? entry.progress : undefined;
       if (state === "uploading" && progress !== undefined) {
@@ -224,12 +226,18 @@ function otherRow(scene: Scene): Row {
 
 function errorRow(scene: Scene): Row {
   const text = el("span", { dir: "auto" });
-  const node = el("div", { class: "row reply error" }, el("div", { class: "bubble" }, icon("warn"), text));
+  const again = el("div", { class: "quick" });
+  const node = el("div", { class: "row reply error" }, el("div", { class: "bubble" }, icon("warn"), text), again);
   return {
     node,
     update(item) {
       place(node, item);
-      if (item.kind === "entry" && item.entry.kind === "error") text.textContent = scene.tongue.failure(item.entry);
+      if (item.kind !== "entry" || item.entry.kind !== "error") return;
+      const { id, code } = item.entry;
+      text.textContent = scene.tongue.failure(item.entry);
+      // The same again would only fail the same way where the message itself is wrong.
+      const hopeful = item.newest && !/^(?:bad_|unsupported|image_|too_large|forbidden|not_found|cancelled)/.test(code);
+      put(again, hopeful && el("button", { type: "button", class: "chip", onclick: () => scene.act.retry(id) }, icon("retry"), scene.tongue.words.retry));
     },
   };
 }

@@ -136,9 +136,22 @@ describe("a conversation", () => {
     expect(one(".note").textContent).toBe(words.human);
     expect(one(".human .md em").textContent).toBe("Mia");
     expect(all(".own .bubble").at(-1)?.textContent).toBe("from another tab");
-    expect(one(".error").textContent).toBe("It took too long");
+    expect(one(".error .bubble").textContent).toBe("It took too long");
+    button(words.retry).click();
+    expect(chat.calls).toContainEqual(["retry", "2"]);
     expect(all(".human .dots").length).toBe(1);
     expect(one(".who .status").textContent).toBe(words.typing);
+  });
+
+  it("offers to ask again where that may help", () => {
+    open();
+    const error = (code: string): Entry => ({ kind: "error", id: "1", code, text: code, at: NOON });
+    chat.set(entries(own("1"), error("bad_image")));
+    expect(all(".error .chip").length).toBe(0);
+    chat.set(entries(own("1"), error("timeout")));
+    expect(all(".error .chip").length).toBe(1);
+    chat.set(entries(own("1"), error("timeout"), own("2")));
+    expect(all(".error .chip").length).toBe(0);
   });
 
   it("goes back into the field when it cannot even be kept", async () => {

@@ -51,6 +51,7 @@ it("only a whole reply at the end is the newest", () => {
   expect(newestReply([own("1"), reply("1")])?.id).toBe("1");
   expect(newestReply([own("1"), reply("1"), own("2")])).toBeUndefined();
   expect(newestReply([own("1"), reply("1", { done: false })])).toBeUndefined();
+  expect(newestReply([own("1"), { kind: "error", id: "1", code: "timeout", text: "", at: NOON }])?.kind).toBe("error");
   expect(newestReply([])).toBeUndefined();
   expect(newestReply([reply("1"), { kind: "state", state: "waiting", at: NOON, offset: 3 }])?.id).toBe("1");
 });

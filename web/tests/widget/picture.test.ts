@@ -54,8 +54,8 @@ describe("boxes", () => {
 
   it("have their size before the picture is there, and keep what is shown when its address changes", () => {
     const enlarge = vi.fn();
-    const { node, update, sticker } = pictureBox({ url: "blob:https://page.example/1", width: 800, height: 400 }, 'a "name"', { words, enlarge });
-    expect(sticker).toBe(false);
+    const { node, update } = pictureBox({ url: "blob:https://page.example/1", width: 800, height: 400 }, 'a "name"', { words, enlarge });
+    expect(node.classList.contains("sticker")).toBe(false);
     expect(node.style.width).toBe("260px");
     expect(node.style.aspectRatio.replaceAll(" ", "")).toBe("260/130");
     expect(node.getAttribute("aria-label")).toBe('Enlarge: a "name"');
@@ -76,6 +76,17 @@ describe("boxes", () => {
     expect(node.classList.contains("wait")).toBe(true);
     node.querySelector("img")?.dispatchEvent(new Event("load"));
     expect(node.classList.contains("wait")).toBe(false);
+  });
+
+  it("of one's own are measured when they are there, once", () => {
+    const { node, update } = pictureBox({ url: "blob:https://page.example/1" }, "x", { words, enlarge() {} });
+    expect(node.classList.contains("unknown")).toBe(true);
+    const image = node.querySelector("img");
+    Object.defineProperties(image, { naturalWidth: { value: 128 }, naturalHeight: { value: 128 } });
+    image?.dispatchEvent(new Event("load"));
+    expect([node.style.width, node.classList.contains("sticker"), node.classList.contains("unknown")]).toEqual(["112px", true, false]);
+    update({ url: "https://chat.example/media/a", width: 800, height: 800 });
+    expect(node.style.width).toBe("112px");
   });
 
   it("hold pictures only", () => {
