@@ -1,4 +1,4 @@
-"""``csgate conversations``: what the gateway keeps on disk; handing out or erasing what it has of one customer."""
+"""``csgate conversations``: what the gateway keeps; handing out or erasing what it has of one customer."""
 
 import argparse
 import io
@@ -14,12 +14,14 @@ import trio
 from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
 from csgate.config import Config
 from csgate.errors import CsgateError, MediaUnavailable
-from csgate.session.sqlite_archive import Archive, open_archive
+from csgate.session.archive import Archive
+from csgate.session.sqlite_archive import open_archive
 from csgate.telemetry import Telemetry, open_logger
 
 _DESCRIPTION = """\
-Reads and changes the conversations that the gateway keeps in its data folder (session.store = "sqlite"), also while it
-runs: a customer who is connected when his conversations are erased is disconnected and begins a new one.
+Reads and changes the conversations that the gateway keeps, in its data folder (session.store = "sqlite") or in the
+Redis of its configuration (session.store = "redis"), also while it runs: a customer who is connected when his
+conversations are erased is disconnected and begins a new one.
 """
 _COLUMNS: Final = ("CONVERSATION", "SUBJECT", "TENANT", "EVENTS", "STATE", "LAST ACTIVE")
 # Escape sequences in what people wrote would let a stranger drive the terminal.
@@ -67,26 +69,39 @@ def run(arguments: argparse.Namespace) -> int:
     """Does one action.
 
     Raises:
-        CsgateError: there is nothing there, it is not clear who is meant, or the file cannot be used.
+        CsgateError: there is nothing there, it is not clear who is meant, or the store cannot be used.
     """
     config = read_config(arguments)
-    erased: list[str] = []
-    with open_archive(config.server.data_dir, erasing=arguments.action == "erase") as archive:
-        match arguments.action:
-            case "list":
-                _list(archive, arguments)
-            case "show":
-                _show(archive, arguments.conversation)
-            case "export":
-                return _export(archive, arguments)
-            case _:
-                erased = archive.erase(arguments.subject, arguments.tenant, arguments.issuer)
-                print(f"erased {_counted(len(erased), 'conversation')} of '{clean(arguments.subject)}'")
+    if config.session.store == "redis":
+        # Imported here: coredis takes its time.
+        from csgate.cluster.archive import in_archive
+
+        telemetry = Telemetry(log=open_logger("error", stream=io.StringIO()))
+        erased = in_archive(config, telemetry, lambda archive: _act(archive, arguments))
+    else:
+        with open_archive(config.server.data_dir, erasing=arguments.action == "erase") as file:
+            erased = _act(file, arguments)
     if erased and config.media.keep:
         pictures = trio.run(_forget_pictures, config, erased)
         if pictures:
             print(f"erased {_counted(pictures, 'picture')}")
     return 0
+
+
+def _act(archive: Archive, arguments: argparse.Namespace) -> list[str]:
+    """Does it, and says which conversations were erased."""
+    erased: list[str] = []
+    match arguments.action:
+        case "list":
+            _list(archive, arguments)
+        case "show":
+            _show(archive, arguments.conversation)
+        case "export":
+            _export(archive, arguments)
+        case _:
+            erased = archive.erase(arguments.subject, arguments.tenant, arguments.issuer)
+            print(f"erased {_counted(len(erased), 'conversation')} of '{clean(arguments.subject)}'")
+    return erased
 
 
 async def _forget_pictures(config: Config, conversations: list[str]) -> int:
@@ -151,11 +166,10 @@ def _line(event: dict[str, Any]) -> str:
             return f"rated {event['score']}: {event.get('comment') or ''}".rstrip(": ")
 
 
-def _export(archive: Archive, arguments: argparse.Namespace) -> int:
+def _export(archive: Archive, arguments: argparse.Namespace) -> None:
     owned = archive.owned(arguments.subject, arguments.tenant, arguments.issuer)
     for entry in archive.export(owned):
         sys.stdout.write(msgspec.json.encode(entry).decode() + "\n")
-    return 0
 
 
 def clean(text: str) -> str:

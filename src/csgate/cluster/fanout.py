@@ -26,6 +26,7 @@ from coredis.connection import BaseConnection
 from coredis.exceptions import RedisError
 
 from csgate.cluster.codec import TravelEvent, decode_event, decode_travel, encode
+from csgate.cluster.keys import Keys
 from csgate.cluster.link import Command, Link, pushed
 from csgate.errors import StoreUnavailable
 from csgate.events import LiveEvent
@@ -46,14 +47,14 @@ class Fanout:
 
     def __init__(self, link: Link, node: str, prefix: str, *, sharded: bool) -> None:
         assert len(node) == NODE_CHARS
-        self.publish_command = b"SPUBLISH" if sharded else b"PUBLISH"
+        self.publish_command = publish_command(sharded=sharded)
         self.ears: Ears | None = None
         self.on_turn: Callable[[str], None] = _nobody
         self.on_gone: Callable[[Sequence[str]], None] = _nobody
         self.last_offsets: Callable[[Sequence[str]], Any] | None = None
         self._link = link
         self._node = node.encode()
-        self._prefix = prefix
+        self._keys = Keys(prefix)
         self._s = b"S" if sharded else b""
         # Channels wanted; which of them are subscribed is Redis's and the connection's business.
         self._wanted: set[bytes] = set()
@@ -69,11 +70,11 @@ class Fanout:
     # --- Channels ---------------------------------------------------------------------------------------------------
 
     def channel(self, conversation: str) -> bytes:
-        return f"{self._prefix}:{{{conversation}}}:live".encode()
+        return self._keys.channel(conversation)
 
     def agents_channel(self, conversation: str) -> bytes:
         """Nobody publishes there: that somebody has subscribed says that an agent is attached."""
-        return f"{self._prefix}:{{{conversation}}}:agents".encode()
+        return self._keys.of(conversation, ("agents",))[0].encode()
 
     async def join(self, channel: bytes) -> None:
         """Returns once everything that is published from then on is heard.
@@ -254,6 +255,11 @@ class Fanout:
             finally:
                 self._underway = set()
                 self._sent.set()
+
+
+def publish_command(*, sharded: bool) -> bytes:
+    """``sharded``: Redis has sharded channels, from 7.0 on."""
+    return b"SPUBLISH" if sharded else b"PUBLISH"
 
 
 def _nobody(_: object) -> None:

@@ -27,3 +27,11 @@ class Keys:
     def of(self, conversation: str, letters: str | tuple[str, ...] = KEYS) -> list[str]:
         """Of one conversation: those named by ``letters``, in that order."""
         return [f"{self._prefix}:{{{conversation}}}:{letter}" for letter in letters]
+
+    def conversation(self, key: bytes) -> bytes:
+        """Whose key that is."""
+        return key[len(self._prefix) + 2 :].rpartition(b"}:")[0]
+
+    def channel(self, conversation: str) -> bytes:
+        """Where is told what happens in it."""
+        return f"{self._prefix}:{{{conversation}}}:live".encode()

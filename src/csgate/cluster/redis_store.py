@@ -14,7 +14,7 @@ from csgate.cluster.leases import Leases
 from csgate.cluster.link import Link
 from csgate.cluster.scripts import ACCEPT, APPEND, ENLIST, FINISH, FORGET, READ
 from csgate.config import SessionSettings
-from csgate.errors import DuplicateMismatch, Overloaded, StoreUnavailable
+from csgate.errors import DuplicateMismatch, NotFound, Overloaded, StoreUnavailable
 from csgate.events import ErrorEvent, LiveEvent, LogEvent, MessageEvent, RateEvent, StateEvent
 from csgate.session import (
     Accepted,
@@ -135,6 +135,8 @@ class RedisStore(SharedStore):
             raise DuplicateMismatch
         if answer[0] == b"full":
             raise Overloaded("turns of the conversation, at all nodes", retry_after=FULL_RETRY_S)
+        if answer[0] == b"gone":
+            raise NotFound("erased")
         if answer[0] == b"known":
             return Accepted(answer[1], new=False)
         self._touch(header.id)
@@ -152,6 +154,8 @@ class RedisStore(SharedStore):
             self._keys.of(header.id), *self._change(header.id), encode(header), encode(event), event.timestamp, is_state
         )
         offset = await self._link.one(command)
+        if not offset:
+            raise NotFound("erased")
         self._touch(header.id)
         return _placed(event, offset)
 

@@ -3,7 +3,8 @@
 Keys of a conversation, named ``<prefix>:{<id>}:…``:
 
 =====  ======  =========================================================================================
-``h``  hash    ``head`` (whose it is, epoch), ``last`` and ``first`` offset, ``state``, ``touched``, ``fence``
+``h``  hash    ``head`` (whose it is, epoch), ``last`` and ``first`` offset, ``state``, ``touched``, ``fence``; ``gone``
+               and nothing else for a while after it was erased
 ``e``  stream  the log; an entry's id is ``<offset>-0``
 ``r``  hash    message id -> outcome (one letter), offset (16 digits), digest
 ``o``  list    message ids in the order of their offsets
@@ -26,6 +27,10 @@ local h, e, r, o, t, l = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local most, ttl, n = tonumber(ARGV[4]), ARGV[5], 5
 local function add(body, flag)
   local last = redis.call('HINCRBY', h, 'last', 1)
+  if last == 1 and redis.call('HEXISTS', h, 'gone') == 1 then
+    redis.call('HDEL', h, 'last')
+    return nil
+  end
   redis.call('XADD', e, 'MAXLEN', '=', most, string.format('%d-0', last), 'b', body)
   if last > most then
     local first = tonumber(redis.call('HGET', h, 'first') or '1')
@@ -81,6 +86,7 @@ if asks then
   if open == 0 then fresh = {t} end
 end
 local offset = add(body, asks and 't' or '-')
+if not offset then return {'gone'} end
 stamp(offset, head, touched)
 redis.call('HSET', r, id, (asks and 'o' or 'u') .. string.format('%016d', offset) .. digest)
 if redis.call('RPUSH', o, id) == 1 then fresh = {r, o, t} end
@@ -110,6 +116,7 @@ APPEND: Final = Script(
     _COMMON
     + """
 local offset = add(ARGV[7], '-')
+if not offset then return 0 end
 stamp(offset, ARGV[6], ARGV[8])
 if ARGV[9] == '1' then redis.call('HSET', h, 'state', string.format('%d', offset) .. ':' .. ARGV[7]) end
 keep({})
@@ -226,6 +233,20 @@ return 1
 """,
 )
 
+# h, e, r, o, t, l; channel, publish, node, ms. Whatever is open: who answers will find its token outdated. For ``ms``
+# nothing new is taken into it: a node that has not heard yet would begin its log anew.
+ERASE: Final = Script(
+    6,
+    """
+local known = redis.call('HEXISTS', KEYS[1], 'head')
+redis.call('DEL', unpack(KEYS))
+redis.call('HSET', KEYS[1], 'gone', 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call(ARGV[2], ARGV[1], 'G' .. ARGV[3])
+return known
+""",
+)
+
 # index of open turns, counter; conversation. Before a turn is opened: who looks for abandoned turns finds it here.
 ENLIST: Final = Script(
     2,
@@ -246,4 +267,4 @@ return 0
 """,
 )
 
-ALL: Final = (ACCEPT, APPEND, FINISH, READ, TAKE, TURNS, RENEW, RELEASE, FORGET, ENLIST, DELIST)
+ALL: Final = (ACCEPT, APPEND, FINISH, READ, TAKE, TURNS, RENEW, RELEASE, FORGET, ERASE, ENLIST, DELIST)

@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from csgate.errors import ConfigError, CsgateError, NotFound
+from csgate.session.archive import Archive, Kept
 from csgate.session.sqlite_desk import TIDY_ROWS
 from csgate.session.sqlite_file import FILE, open_eraser, open_reader
 from csgate.session.sqlite_ledger import Ledger
@@ -23,40 +24,19 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _COLUMNS: Final = "id, issuer, tenant, subject, epoch, first, last, touched, state, key"
 
 
-class Kept(NamedTuple):
-    """One conversation. Offsets from ``first`` to ``last`` are retained; ``touched`` is when it was last active."""
-
-    id: str
-    issuer: str
-    tenant: str
-    subject: str
-    epoch: str
-    first: int
-    last: int
-    touched: str
-    state: str
-    key: int
-
-
-class Archive:
+class SqliteArchive(Archive):
     """Made by :func:`open_archive`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def newest(self, limit: int, subject: str | None = None) -> list[Kept]:
-        """The conversations that were active last, the newest first; of one subject, if given."""
         where = "" if subject is None else "WHERE subject = ?"
         given = (limit,) if subject is None else (subject, limit)
         statement = f"SELECT {_COLUMNS} FROM conversations {where} ORDER BY active DESC LIMIT ?"  # noqa: S608  ours
         return [_kept(row) for row in self._connection.execute(statement, given).fetchall()]
 
     def find(self, conversation: str) -> Kept:
-        """One conversation.
-
-        Raises:
-            NotFound: there is none of that id.
-        """
         statement = f"SELECT {_COLUMNS} FROM conversations WHERE id = ?"  # noqa: S608  ours
         row = self._connection.execute(statement, (conversation,)).fetchone()
         if row is None:
@@ -64,46 +44,18 @@ class Archive:
         return _kept(row)
 
     def events(self, kept: Kept) -> Iterator[dict[str, Any]]:
-        """Its events as the protocol shows them, in the order of their offsets."""
         rows = self._connection.execute(
             "SELECT body FROM events WHERE conversation = ? AND offset >= ? ORDER BY offset", (kept.key, kept.first)
         )
         for (body,) in rows:
             yield _decode(body)
 
-    def owned(self, subject: str, tenant: str | None = None, issuer: str | None = None) -> list[Kept]:
-        """All conversations of one customer.
-
-        Args:
-            tenant, issuer: as in the customer's tokens; None where the subject alone tells who is meant.
-
-        Raises:
-            ConfigError: it does not: customers of several tenants or issuers have that subject.
-        """
+    def of_subject(self, subject: str) -> list[Kept]:
         statement = f"SELECT {_COLUMNS} FROM conversations WHERE subject = ? ORDER BY key"  # noqa: S608  ours
-        found = [_kept(row) for row in self._connection.execute(statement, (subject,)).fetchall()]
-        found = [
-            kept
-            for kept in found
-            if (tenant is None or kept.tenant == tenant) and (issuer is None or kept.issuer == issuer)
-        ]
-        owners = sorted({(kept.tenant, kept.issuer) for kept in found})
-        if len(owners) > 1:
-            listed = ", ".join(f"tenant '{one}' of issuer '{other}'" for one, other in owners)
-            raise ConfigError(f"'{subject}' is more than one customer: {listed}. Choose with --tenant and --issuer.")
-        return found
-
-    def export(self, kept: list[Kept]) -> Iterator[dict[str, Any]]:
-        """For each conversation an object that describes it, then its events, each with the conversation's id."""
-        for one in kept:
-            about = one._asdict()
-            del about["key"]
-            yield {"type": "conversation", **about}
-            for event in self.events(one):
-                yield {"conversation": one.id, **event}
+        return [_kept(row) for row in self._connection.execute(statement, (subject,)).fetchall()]
 
     def erase(self, subject: str, tenant: str | None = None, issuer: str | None = None) -> list[str]:
-        """Deletes all conversations of one customer, in small steps, and says which there were.
+        """As :meth:`Archive.erase`, in small steps.
 
         From the first step on nobody can come back to them. A process that ends in the middle leaves the rest to the
         next that serves, or that erases.
@@ -131,7 +83,7 @@ class Archive:
 
 
 @contextmanager
-def open_archive(data_dir: Path, *, erasing: bool = False) -> Iterator[Archive]:
+def open_archive(data_dir: Path, *, erasing: bool = False) -> Iterator[SqliteArchive]:
     """The file in ``data_dir``; all reading within the block sees it as it was at the beginning, unless ``erasing``.
 
     Raises:
@@ -145,7 +97,7 @@ def open_archive(data_dir: Path, *, erasing: bool = False) -> Iterator[Archive]:
     try:
         if not erasing:
             connection.execute("BEGIN")
-        yield Archive(connection)
+        yield SqliteArchive(connection)
     except (sqlite3.Error, msgspec.MsgspecError) as error:
         raise CsgateError(f"The conversations in '{path}' cannot be read or changed: {error}.") from error
     finally:
