@@ -590,7 +590,7 @@ async def test_a_conversation_with_many_pictures(opened: Opener) -> None:
 async def test_the_sweep_leaves_alone_what_is_not_ours(tmp_path: Path, opened: Opener, world: World) -> None:
     async with opened(MediaSettings()) as media:
         name = await upload(media, PHOTO)
-        folder = tmp_path / "data" / "media" / "of" / "~not-base64-!".replace("!", "_")
+        folder = tmp_path / "data" / "media" / "of" / "~_w"
         folder.mkdir(parents=True)
         (folder / "x").write_bytes(b"")
         odd = tmp_path / "data" / "media" / "of" / "c1"

@@ -238,6 +238,8 @@ def test_any_size_and_mode(width: int, height: int, mode: str, format: str) -> N
         (b"", BadImage),
         (b"text", UnsupportedImage),
         (photo("JPEG", 64, 48)[:-300], BadImage),
+        (photo("PNG", 64, 48).replace(b"IDAT\x78", b"IDAT\xff"), BadImage),
+        (photo("PNG", 900, 48).replace(b"IDAT\x78", b"IDAT\xff"), BadImage),
         (png_of(4_000, 4_000, zeros(10)), ImageTooLarge),
         (webp_moving(2_600, 2_600, 2), ImageTooLarge),
     ],

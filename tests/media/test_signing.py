@@ -112,6 +112,14 @@ def test_any_name_for_any_owner(name: UploadName, owner: tuple[str, str, str]) -
     assert names.read(names.write(name, owner), owner) == name
 
 
+def test_no_name_can_be_written_in_two_ways() -> None:
+    names = UploadNames(SECRET, Clock(1_999.0))
+    text = names.write(NAME, OWNER)
+    assert set(text) & set("-_")  # as it happens
+    with pytest.raises(BadEnvelope):
+        names.read(text.replace("-", "+").replace("_", "/"), OWNER)
+
+
 def test_of_no_use_to_others_nor_later() -> None:
     clock = Clock(1_999.0)
     names = UploadNames(SECRET, clock)

@@ -1,7 +1,8 @@
 """A picture made ready for keeping: turned upright, without what its camera wrote into it, no wider than it needs.
 
-A file that is right already is not encoded again; what has no place in it is cut out (:mod:`csgate.media.stripping`).
-What has transparency or moves is a sticker: it keeps its format. Anything else that has to change becomes a JPEG.
+A file that is right already is not encoded again; what has no place in it is cut out, see
+:mod:`csgate.pictures.stripping`. What has transparency or moves is a sticker: it keeps its format. Anything else that
+has to change becomes a JPEG.
 
 Every picture is decoded, the first frame of a moving one: what comes out of here can be shown. Takes milliseconds to
 tenths of a second: for a worker thread.
@@ -15,8 +16,8 @@ from PIL import Image
 
 from csgate.errors import BadImage
 from csgate.media.moving import resized_frames
-from csgate.media.stripping import Stripped, strip
 from csgate.pictures import Format, open_picture, orientation, plain, sniff, upright
+from csgate.pictures.stripping import Stripped, strip
 
 MAX_ICC_BYTES: Final = 64 * 1024
 LOSSLESS_BYTES: Final = 256 * 1024
@@ -60,6 +61,9 @@ def normalise(data: bytes, limits: Limits) -> Normal:
     # Before Pillow, which takes longer over a file of ever so many pieces. A JPEG's frames need not be counted.
     stripped = strip(data, format, limits.max_frames) if format != "jpeg" else None
     with open_picture(data, max_pixels=limits.max_pixels) as (image, _):
+        if format != "jpeg":
+            # Asked for its orientation, a PNG loads itself; what goes wrong then would be lost with the orientation.
+            image.load()
         turn = orientation(image)
         width, height = (image.height, image.width) if turn >= 5 else image.size
         frames = stripped.frames if stripped else 1

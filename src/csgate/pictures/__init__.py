@@ -12,6 +12,7 @@ from csgate.pictures.decoding import (
     sniff,
     upright,
 )
+from csgate.pictures.frames import sample_frames
 
 __all__ = [
     "DecodedPicture",
@@ -22,6 +23,7 @@ __all__ = [
     "open_picture",
     "orientation",
     "plain",
+    "sample_frames",
     "sniff",
     "upright",
 ]

@@ -189,7 +189,8 @@ def _scans(data: bytes) -> int:
 def _check_coefficients(image: JpegImagePlugin.JpegImageFile, data: bytes) -> None:
     """Refuses a JPEG whose coefficients would fill the memory (ITU T.81 section A.1.1 for the sizes)."""
     parts: list[tuple[int, int, int, int]] = image.layer
-    if not image.info.get("progressive") and not _first_scan_is_partial(data, image.fp.tell(), len(parts)):
+    read = image.fp.tell() if image.fp else 0
+    if not image.info.get("progressive") and not _first_scan_is_partial(data, read, len(parts)):
         return  # a single scan, which is decoded as it is read
     columns, rows = max(part[1] for part in parts), max(part[2] for part in parts)
     share = sum(part[1] * part[2] for part in parts) / (columns * rows)
@@ -237,7 +238,10 @@ def _animated(image: Image.Image) -> bool:
 
 
 def orientation(image: Image.Image) -> int:
-    """How the picture has to be turned, 1 to 8 (Exif 2.32, tag 0x0112); 1 where that is not known: not at all."""
+    """How the picture has to be turned, 1 to 8 (Exif 2.32, tag 0x0112); 1 where that is not known: not at all.
+
+    Load the picture first, unless it is a JPEG: a PNG loads itself to answer this, and damage goes unnoticed.
+    """
     try:
         turn = int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:

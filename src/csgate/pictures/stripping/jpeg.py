@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from csgate.media.stripping.pieces import Odd, Pieces
+from csgate.pictures.stripping.pieces import Odd, Pieces
 
 MAX_ICC_BYTES: Final = 64 * 1024
 _SOI: Final = b"\xff\xd8"
@@ -23,7 +23,7 @@ def strip_jpeg(data: bytes) -> bytes:
     """A JPEG with nothing but its tables and scans, the heads JFIF and Adobe, and a colour profile up to 64 KiB.
 
     Raises:
-        Odd, BadImage: see :func:`csgate.media.stripping.strip`.
+        Odd, BadImage: see :func:`csgate.pictures.stripping.strip`.
     """
     kept: list[bytes] = [_SOI]
     profile: list[bytes] = []

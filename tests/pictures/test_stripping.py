@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from csgate.errors import BadImage
-from csgate.media.stripping import strip
 from csgate.pictures import Format
+from csgate.pictures.stripping import strip
 from tests.media.hostile import LOOP, chunk, gif_frame, gif_head, gif_moving, photo, riff, save, segment
 
 SECRET = b"51.5072N,0.1276W"

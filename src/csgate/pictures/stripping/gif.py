@@ -3,7 +3,7 @@
 import struct
 from typing import Final
 
-from csgate.media.stripping.pieces import Odd, Pieces
+from csgate.pictures.stripping.pieces import Odd, Pieces
 
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _GRAPHIC_CONTROL, _APPLICATION = 0xF9, 0xFF
@@ -16,7 +16,7 @@ def strip_gif(data: bytes, max_frames: int) -> tuple[bytes, int]:
     """A GIF with its frames and how often it plays, and how many frames it has. One cut off in a frame ends before it.
 
     Raises:
-        Odd, BadImage: see :func:`csgate.media.stripping.strip`.
+        Odd, BadImage: see :func:`csgate.pictures.stripping.strip`.
     """
     pieces = Pieces()
     if len(data) < 13:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from csgate.media.stripping.gif import strip_gif
-from csgate.media.stripping.jpeg import strip_jpeg
-from csgate.media.stripping.pieces import Odd
-from csgate.media.stripping.png import strip_png
-from csgate.media.stripping.webp import strip_webp
-from csgate.pictures import Format
+from csgate.pictures.decoding import Format
+from csgate.pictures.stripping.gif import strip_gif
+from csgate.pictures.stripping.jpeg import strip_jpeg
+from csgate.pictures.stripping.pieces import Odd
+from csgate.pictures.stripping.png import strip_png
+from csgate.pictures.stripping.webp import strip_webp
 
 
 @dataclass(frozen=True, slots=True)

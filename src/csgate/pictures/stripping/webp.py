@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from csgate.media.stripping.pieces import Odd, Pieces
+from csgate.pictures.stripping.pieces import Odd, Pieces
 
 MAX_ICC_BYTES: Final = 64 * 1024
 _HEAD: Final = struct.Struct("<4sI")
@@ -18,7 +18,7 @@ def strip_webp(data: bytes, max_frames: int) -> tuple[bytes, int]:
     """A WebP with its canvas, frames and a colour profile up to 64 KiB, and how many frames it has.
 
     Raises:
-        Odd, BadImage: see :func:`csgate.media.stripping.strip`.
+        Odd, BadImage: see :func:`csgate.pictures.stripping.strip`.
     """
     size = int.from_bytes(data[4:8], "little")
     end = 8 + size

@@ -4,7 +4,7 @@ import struct
 import zlib
 from typing import Final
 
-from csgate.media.stripping.pieces import Odd, Pieces
+from csgate.pictures.stripping.pieces import Odd, Pieces
 
 MAX_ICC_BYTES: Final = 64 * 1024
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -17,7 +17,7 @@ def strip_png(data: bytes, max_frames: int) -> tuple[bytes, int]:
     """A PNG with the chunks that make its pixels and colours, and how many frames it has.
 
     Raises:
-        Odd, BadImage: see :func:`csgate.media.stripping.strip`.
+        Odd, BadImage: see :func:`csgate.pictures.stripping.strip`.
     """
     kept: list[bytes] = [_SIGNATURE]
     pieces = Pieces(50_000)  # frames by the thousand, in pieces of 8 KiB
