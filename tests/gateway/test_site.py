@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from csgate.config import load_config
 from csgate.errors import NotFound
-from csgate.gateway.site import embedders, load_site, make_file, origin_of, policy, takes_gzip
+from csgate.gateway.site import embedders, load_site, make_file, node_origins, origin_of, policy, takes_gzip
 from csgate.gateway.site_routes import SCRIPTS, page_routes
 from csgate.telemetry import Metrics, Telemetry, open_logger
 
@@ -60,6 +60,7 @@ def visit(dist: Path) -> Visit:
             config=load_config(None, sections, environ={}),
             telemetry=Telemetry(Metrics(), open_logger("debug", stream=log)),
             media_origins=lambda: stores,
+            addresses=tuple,
         )
 
         async def refuse(_: Request, error: Exception) -> Response:
@@ -322,6 +323,16 @@ def test_what_a_client_takes(header: str, takes: bool) -> None:
 @pytest.mark.parametrize("host", ["a.example", "a.example:8080", "127.0.0.1:1", "[::1]", "[::1]:8080"])
 def test_hosts_are_named(host: str) -> None:
     assert f"connect-src 'self' ws://{host} wss://{host};" in policy(host)
+
+
+def test_a_page_may_fail_over_to_other_nodes() -> None:
+    nodes = node_origins(
+        ["ws://10.0.0.2:8080/ws", "wss://B.example/ws", "wss://b.example/ws", "nonsense", "wss://x y/ws"]
+    )
+    assert nodes == ("ws://10.0.0.2:8080", "http://10.0.0.2:8080", "wss://b.example", "https://b.example")
+    allowed = policy("a.example", nodes=nodes)
+    assert f"connect-src 'self' ws://a.example wss://a.example {' '.join(nodes)};" in allowed
+    assert "img-src 'self' data: blob: http://10.0.0.2:8080 https://b.example;" in allowed
 
 
 @pytest.mark.parametrize("host", ["", "a b", "a;b", "a.example:port", "[::1", "*", "a" * 300, "a.example\n"])

@@ -26,9 +26,9 @@ class Readiness:
 class Door:
     """``allow_guest`` and ``allow_request`` take an address and return ``None`` or the seconds to wait.
 
-    ``nodes`` describes all nodes of the cluster, if there is one. ``uploads``, ``media``: None where pictures are not
-    taken, or not kept. ``media_origins``: URLs at the store of pictures whose origins the page may read from and send
-    to, where that is not this server.
+    ``nodes`` describes all nodes of the cluster, if there is one; ``addresses`` are where clients may fail over to.
+    ``uploads``, ``media``: None where pictures are not taken, or not kept. ``media_origins``: URLs at the store of
+    pictures whose origins the page may read from and send to, where that is not this server.
     """
 
     config: Config
@@ -41,6 +41,7 @@ class Door:
     now: Callable[[], float]
     completions: Completions
     nodes: Callable[[], Sequence[dict[str, Any]]] = tuple
+    addresses: Callable[[], Sequence[str]] = tuple
     uploads: Uploads | None = None
     media: Media | None = None
     media_origins: Callable[[], Sequence[str]] = tuple

@@ -201,6 +201,7 @@ async def _listen(
         now=now,
         completions=completions,
         nodes=neighbours.describe,
+        addresses=neighbours.addresses,
         uploads=uploads,
         media=media,
         media_origins=lambda: pictures.origins,

@@ -138,13 +138,22 @@ def embedders(origins: Sequence[str]) -> tuple[str, ...]:
     return ("'self'", *named) if named else ()
 
 
-def policy(host: str, *, media: Sequence[str] = (), frames: Sequence[str] = ()) -> str:
+def node_origins(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Origins, of WebSockets and of pages, at the ``ws://`` or ``wss://`` addresses that clients may fail over to."""
+    pages = (origin_of("http" + address[2:]) for address in addresses if address.startswith(("ws://", "wss://")))
+    return tuple(
+        origin for page in dict.fromkeys(filter(None, pages)) for origin in (page.replace("http", "ws", 1), page)
+    )
+
+
+def policy(host: str, *, media: Sequence[str] = (), nodes: Sequence[str] = (), frames: Sequence[str] = ()) -> str:
     """The Content-Security-Policy (CSP level 3) of the page: no inline script or style, nothing from elsewhere.
 
     Args:
         host: the Host header. ``'self'`` covers WebSockets of the same origin in current browsers only, so the host is
             named as well, if it has the form of one.
         media: origins that pictures are read from and sent to, besides this server.
+        nodes: see :func:`node_origins`; pictures come from them as well.
         frames: see :func:`embedders`.
     """
     sockets = (f"ws://{host}", f"wss://{host}") if _HOST.fullmatch(host) else ()
@@ -154,8 +163,8 @@ def policy(host: str, *, media: Sequence[str] = (), frames: Sequence[str] = ()) 
             "script-src 'self'",
             "style-src 'self'",
             "worker-src 'self'",
-            " ".join(("connect-src 'self'", *sockets, *media)),
-            " ".join(("img-src 'self' data: blob:", *media)),
+            " ".join(("connect-src 'self'", *sockets, *nodes, *media)),
+            " ".join(("img-src 'self' data: blob:", *(one for one in nodes if one.startswith("http")), *media)),
             "base-uri 'none'",
             "form-action 'none'",
             " ".join(("frame-ancestors", *(frames or ("'none'",)))),

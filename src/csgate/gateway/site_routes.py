@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from csgate.errors import NotFound
 from csgate.gateway.door import Door
-from csgate.gateway.site import ABSENT, File, Site, embedders, make_file, origin_of, policy, shipped_site
+from csgate.gateway.site import ABSENT, File, Site, embedders, make_file, node_origins, origin_of, policy, shipped_site
 
 SCRIPTS: Final = ("csgate.js", "csgate.mjs", "csgate-sdk.mjs", "csgate-worker.js")
 
@@ -49,10 +49,13 @@ def page_routes(door: Door, site: Site | None = None) -> list[BaseRoute]:
         if not server.page:
             raise NotFound("the page is switched off (server.page)")
         media = dict.fromkeys(filter(None, (cdn, *map(origin_of, door.media_origins()))))
-        headers = {
-            **_PAGE_HEADERS,
-            "Content-Security-Policy": policy(request.headers.get("host", ""), media=tuple(media), frames=frames),
-        }
+        allowed = policy(
+            request.headers.get("host", ""),
+            media=tuple(media),
+            nodes=node_origins(door.addresses()),
+            frames=frames,
+        )
+        headers = {**_PAGE_HEADERS, "Content-Security-Policy": allowed}
         if not frames:
             headers["X-Frame-Options"] = "DENY"
         return _serve(request, page, headers)
