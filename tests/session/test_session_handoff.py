@@ -147,6 +147,19 @@ async def test_the_dialog_hands_over_after_its_reply(autojump_clock: object, rig
     assert states(sink) == ["waiting"]
 
 
+async def test_the_reply_and_what_it_changes_are_one_step(autojump_clock: object, rig: Any, ann: Principal) -> None:
+    sink, rig.store = rig.recorder(), rig.slow_store()
+    rig.store.fail = {"append"}  # thus dead before a second step could be made
+    async with rig.open() as conversations:
+        attachment = await conversations.attach(ann, sink)
+        await attachment.submit("a", "person", None)
+        await sink.wait(StateEvent)
+        assert attachment.state == "waiting"
+        log = await rig.log_of(attachment.conversation)
+        assert [type(event) for event in log] == [MessageEvent, ReplyEvent, StateEvent]
+    assert states(sink) == ["waiting"]
+
+
 async def test_an_agent_does_not_ask_for_a_person(
     autojump_clock: object, rig: Any, ann: Principal, agent: Principal
 ) -> None:

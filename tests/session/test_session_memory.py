@@ -39,7 +39,8 @@ async def test_a_message_is_accepted_once_and_finished_once() -> None:
     assert await store.recall("c", "m") == Record(1, b"1", "open")
     finished = await store.finish(HEADER, "m", reply("m"))
     assert finished is not None
-    assert finished.offset == 2
+    assert finished.final.offset == 2
+    assert finished.state_event is None
     assert await store.finish(HEADER, "m", reply("m")) is None
     assert await store.finish(HEADER, "unknown", reply("unknown")) is None
     assert await store.recall("c", "m") == Record(1, b"1", "reply")
@@ -106,7 +107,7 @@ async def test_ids_are_forgotten_with_their_messages_but_never_while_open() -> N
     assert await store.recall("c", "a") == Record(1, b"1", "open")
     finished = await store.finish(HEADER, "a", reply("a"))
     assert finished is not None
-    assert finished.offset == 5
+    assert finished.final.offset == 5
     assert [await store.recall("c", id) for id in "abc"] == [None] * 3
     assert await store.recall("c", "d") == Record(4, b"1", "unanswered")
 

@@ -59,7 +59,10 @@ def steps(draw: st.DrawFn) -> Step:
         case "finish" if draw(st.booleans()):
             return lambda store, at: store.finish(header(name), id, ErrorEvent("internal", "sorry", "r", id=id))
         case "finish":
-            return lambda store, at: store.finish(header(name), id, reply(id, at))
+            state = draw(st.sampled_from((None, "waiting", "human")))
+            return lambda store, at: store.finish(
+                header(name), id, reply(id, at), None if state is None else StateEvent(state, 0, at)
+            )
         case "append" if draw(st.booleans()):
             state = draw(st.sampled_from(("waiting", "human", "bot")))
             return lambda store, at: store.append(header(name), StateEvent(state, 0, at))

@@ -20,6 +20,7 @@ from csgate.session import (
     Accepted,
     Ears,
     FinalEvent,
+    Finished,
     Header,
     OpenTurn,
     Page,
@@ -159,7 +160,9 @@ class RedisStore(SharedStore):
         self._touch(header.id)
         return _placed(event, offset)
 
-    async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
+    async def finish(
+        self, header: Header, id: str, event: FinalEvent, state: StateEvent | None = None
+    ) -> Finished | None:
         leases, conversation = self._leases, header.id
         fence = leases.fence(conversation)
         if not fence:
@@ -176,6 +179,8 @@ class RedisStore(SharedStore):
                 encode(event),
                 event.timestamp or "",
                 "e" if isinstance(event, ErrorEvent) else "r",
+                b"" if state is None else encode(state),
+                "" if state is None else state.timestamp,
             )
         )
         if answer[0] != b"done":
@@ -189,8 +194,10 @@ class RedisStore(SharedStore):
         leases.closed(conversation, id, answer[2])
         self._touch(conversation)
         final = _placed(event, answer[1])
+        changed = None if state is None else _placed(state, answer[1] + 1)
         assert isinstance(final, FinalEvent)
-        return final
+        assert changed is None or isinstance(changed, StateEvent)
+        return Finished(final, changed)
 
     async def reopen(self) -> Sequence[Reopened]:
         """Nothing: what nobody answers is found by the search of every node."""

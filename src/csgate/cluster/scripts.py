@@ -124,7 +124,8 @@ return offset
 """,
 )
 
-# + id, fence, body, touched, outcome. A turn that somebody else has taken over is not this node's to end.
+# + id, fence, body, touched, outcome, state event (or empty), its time. A turn that somebody else has taken over is not
+# this node's to end.
 FINISH: Final = Script(
     6,
     _COMMON
@@ -138,6 +139,9 @@ if not record or string.sub(record, 1, 1) ~= 'o' then return {'closed', last} en
 redis.call('HSET', r, id, ARGV[10] .. string.sub(record, 2))
 local offset = add(ARGV[8], '-')
 if ARGV[9] ~= '' then redis.call('HSET', h, 'touched', ARGV[9]) end
+if ARGV[11] ~= '' then
+  redis.call('HSET', h, 'state', string.format('%d', add(ARGV[11], '-')) .. ':' .. ARGV[11], 'touched', ARGV[12])
+end
 redis.call('HDEL', t, id)
 local left = redis.call('HLEN', t)
 -- Whoever had taken the lease since would have raised the fence.

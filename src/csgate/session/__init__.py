@@ -15,7 +15,7 @@ from csgate.session.conversations import Conversations, open_conversations
 from csgate.session.memory import MemoryStore
 from csgate.session.opening import open_store
 from csgate.session.shared import Ears, SharedStore
-from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Reopened, Store, Stored
+from csgate.session.store import Accepted, FinalEvent, Finished, Header, OpenTurn, Page, Record, Reopened, Store, Stored
 from csgate.session.turn import Answerer, Turn
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Conversations",
     "Ears",
     "FinalEvent",
+    "Finished",
     "Header",
     "MemoryStore",
     "OpenTurn",

@@ -35,7 +35,7 @@ from csgate.session.handoff import Cue, next_state
 from csgate.session.identity import new_notice_id, new_reference
 from csgate.session.persistence import until_stored
 from csgate.session.request import Request
-from csgate.session.store import FinalEvent, OpenTurn
+from csgate.session.store import FinalEvent, Finished, OpenTurn
 from csgate.session.turn import PendingTurn, Stop
 from csgate.session.wording import NOBODY_CAME, language_of
 
@@ -109,7 +109,13 @@ class Actor:
         self.rouse()
         await request.done.wait()
         if request.error is not None:
-            raise request.error
+            # Its traceback holds frames that hold the request: taken out, or a refused picture would stay in memory
+            # until the collector of cycles comes by.
+            error, request.error = request.error, None
+            try:
+                raise error
+            finally:
+                del error
         return cast(T, request.value)
 
     def cancel(self, id: str) -> None:
@@ -311,13 +317,12 @@ class Actor:
         assert turn.final is not None
         turn.settling = True
         try:
-            finish = partial(office.store.finish, conversation.header, turn.open.id, turn.final)
-            final = await until_stored(finish, office.telemetry)
-            if final is not None:
-                await self._publish(final)
-                self._observe(turn, final)
-            if turn.hand_over and not conversation.vanished:
-                await until_stored(partial(self._change_state, Cue.ASKED), office.telemetry)
+            finished = await until_stored(partial(self._finish, turn, turn.final), office.telemetry)
+            if finished is not None:
+                await self._publish(finished.final)
+                self._observe(turn, finished.final)
+                if finished.state_event is not None:
+                    await self._enter(finished.state_event)
         except Exception:
             # The turn stays open in the store, which is where a later attempt would find it.
             office.telemetry.log.exception(
@@ -325,6 +330,13 @@ class Actor:
             )
         finally:
             office.close_turn(turn.held_bytes)
+
+    async def _finish(self, turn: PendingTurn, final: FinalEvent) -> Finished | None:
+        """Logs how a turn ended, and where it asks for a person that too, so that no death comes between."""
+        office, conversation = self._office, self._conversation
+        state = next_state(conversation.state, Cue.ASKED) if turn.hand_over else None
+        event = None if state is None else StateEvent(state=state, offset=0, timestamp=office.timestamp())
+        return await office.store.finish(conversation.header, turn.open.id, final, event)
 
     def _observe(self, turn: PendingTurn, final: FinalEvent) -> None:
         metrics = self._office.telemetry.metrics
@@ -445,10 +457,14 @@ class Actor:
         event = StateEvent(state=state, offset=0, timestamp=office.timestamp())
         stored = await office.store.append(conversation.header, event)
         assert isinstance(stored, StateEvent)
-        conversation.state_event = stored
         conversation.speak()
-        await self._publish(stored)
-        conversation.watch()
+        await self._enter(stored)
+
+    async def _enter(self, state_event: StateEvent) -> None:
+        """It is in the log: from now on it holds."""
+        self._conversation.state_event = state_event
+        await self._publish(state_event)
+        self._conversation.watch()
 
     async def _give_back(self) -> None:
         """Nobody came: says so and gives the conversation back to the bot.

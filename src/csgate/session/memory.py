@@ -8,7 +8,18 @@ import msgspec
 from csgate.errors import DuplicateMismatch
 from csgate.events import ErrorEvent, LogEvent, MessageEvent, RateEvent, StateEvent
 from csgate.session.footprint import event_bytes, log_bytes
-from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, PromptStore, Record, Reopened, Stored
+from csgate.session.store import (
+    Accepted,
+    FinalEvent,
+    Finished,
+    Header,
+    OpenTurn,
+    Page,
+    PromptStore,
+    Record,
+    Reopened,
+    Stored,
+)
 
 
 class _Log:
@@ -114,16 +125,20 @@ class MemoryStore(PromptStore):
     async def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> LogEvent:
         return self._add(self._active(header), event)
 
-    async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
+    async def finish(
+        self, header: Header, id: str, event: FinalEvent, state: StateEvent | None = None
+    ) -> Finished | None:
         log = self._logs.get(header.id)
         record = None if log is None else log.records.get(id)
         if record is None or record.outcome != "open":
             return None
         log = self._active(header)
         log.records[id] = record._replace(outcome="error" if isinstance(event, ErrorEvent) else "reply")
-        stored = self._add(log, event)
-        assert isinstance(stored, FinalEvent)
-        return stored
+        final = self._add(log, event)
+        changed = None if state is None else self._add(log, state)
+        assert isinstance(final, FinalEvent)
+        assert changed is None or isinstance(changed, StateEvent)
+        return Finished(final, changed)
 
     async def reopen(self) -> Sequence[Reopened]:
         return ()

@@ -16,7 +16,7 @@ from csgate.session.sqlite_desk import Asks, Desk, Writes, WritingDesk
 from csgate.session.sqlite_file import FILE, open_reader, open_writer, sole_owner
 from csgate.session.sqlite_ledger import Added, Candidate, Ledger
 from csgate.session.sqlite_tails import Tails
-from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Reopened, Stored
+from csgate.session.store import Accepted, FinalEvent, Finished, Header, OpenTurn, Page, Record, Reopened, Stored
 from csgate.telemetry import Telemetry
 
 PRUNE_SLICE: Final = 64
@@ -83,13 +83,17 @@ class SqliteStore:
     async def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> LogEvent:
         return self._added(header, await self._writer.ask(lambda ledger: ledger.append(header, event)))
 
-    async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
-        added = await self._writer.ask(lambda ledger: ledger.finish(header, id, event))
-        if added is None:
+    async def finish(
+        self, header: Header, id: str, event: FinalEvent, state: StateEvent | None = None
+    ) -> Finished | None:
+        added = await self._writer.ask(lambda ledger: ledger.finish(header, id, event, state))
+        if not added:
             return None
-        final = self._added(header, added)
+        final, *changed = [self._added(header, one) for one in added]
         assert isinstance(final, FinalEvent)
-        return final
+        state_event = changed[0] if changed else None
+        assert state_event is None or isinstance(state_event, StateEvent)
+        return Finished(final, state_event)
 
     async def reopen(self) -> Sequence[Reopened]:
         return await self._writer.ask(Ledger.reopen)

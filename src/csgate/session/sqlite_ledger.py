@@ -141,21 +141,24 @@ class Ledger:
     def append(self, header: Header, event: StateEvent | RateEvent | MessageEvent) -> Added:
         return self._add(self._find(header.id) or self._create(header), event)
 
-    def finish(self, header: Header, id: str, event: FinalEvent) -> Added | None:
+    def finish(self, header: Header, id: str, event: FinalEvent, state: StateEvent | None = None) -> list[Added]:
         found = self._execute(
             "SELECT c.key, c.first, c.last, m.offset FROM conversations AS c"
             " JOIN events AS m ON m.conversation = c.key AND m.id = ? AND m.outcome = 0 WHERE c.id = ?",
             (id, header.id),
         ).fetchone()
         if found is None:
-            return None
+            return []
         row = _Row(*found[:3])
         outcome = _ERROR if isinstance(event, ErrorEvent) else _REPLY
         self._execute("DELETE FROM turns WHERE conversation = ? AND offset = ?", (row.key, found[3]))
         self._execute(
             "UPDATE events SET outcome = ? WHERE conversation = ? AND offset = ?", (outcome, row.key, found[3])
         )
-        return self._add(row, event)
+        added = [self._add(row, event)]
+        if state is not None:
+            added.append(self._add(_Row(row.key, added[0].first, row.last + 1), state))
+        return added
 
     def reopen(self) -> list[Reopened]:
         self._execute(

@@ -87,6 +87,13 @@ class Accepted(NamedTuple):
     here: bool = True
 
 
+class Finished(NamedTuple):
+    """The final event of a turn, and the change of state right after it, as they were logged."""
+
+    final: FinalEvent
+    state_event: StateEvent | None
+
+
 class Reopened(NamedTuple):
     """A turn that was open when the process before this one ended; ``offset`` is that of its message."""
 
@@ -166,8 +173,14 @@ class Store(Protocol):
         """
         ...
 
-    async def finish(self, header: Header, id: str, event: FinalEvent) -> FinalEvent | None:
-        """Closes the open turn ``id`` and appends its final event, in one step; None if that turn is not open."""
+    async def finish(
+        self, header: Header, id: str, event: FinalEvent, state: StateEvent | None = None
+    ) -> Finished | None:
+        """Closes the open turn ``id`` and appends its final event, and ``state`` if given, in one step.
+
+        Returns:
+            What was logged; None if that turn is not open, and then nothing was.
+        """
         ...
 
     async def reopen(self) -> Sequence[Reopened]:
