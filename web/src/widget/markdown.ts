@@ -98,20 +98,38 @@ export function settle(text: string): string {
 /**
  * Makes `node` hold what `wanted` holds and touches only what differs, so that a selection, a scrolled code block and a
  * loaded picture stay while a text grows.
+ *
+ * @param from how many children of `node` are left alone, as if they were not there.
  */
-export function morph(node: Node, wanted: Node): void {
+export function morph(node: Node, wanted: Node, from = 0): void {
   const next = [...wanted.childNodes];
   next.forEach((want, index) => {
-    const have = node.childNodes[index];
+    const have = node.childNodes[from + index];
     if (!have) node.appendChild(want);
     else if (have.isEqualNode(want)) return;
     else if (have.nodeType === 3 && want.nodeType === 3) have.nodeValue = want.nodeValue;
     else if (have instanceof Element && want instanceof Element && sameShell(have, want)) morph(have, want);
     else node.replaceChild(want, have);
   });
-  while (node.childNodes.length > next.length) node.lastChild?.remove();
+  while (node.childNodes.length > from + next.length) node.lastChild?.remove();
 }
 
 function sameShell(have: Element, want: Element): boolean {
   return have.cloneNode().isEqualNode(want.cloneNode());
+}
+
+/**
+ * Where the last block begins that more text can still change: what is before is finished. That is behind an empty line
+ * with a letter after it, since no list, quote or table goes on there, outside of fenced code.
+ */
+export function finished(text: string): number {
+  let end = 0;
+  let fences = 0;
+  let seen = 0;
+  for (const { index } of text.matchAll(/\n\n(?=\p{L})/gu)) {
+    fences += (text.slice(seen, index + 1).match(/^ {0,3}(?:```|~~~)/gm) ?? []).length;
+    seen = index + 1;
+    if (fences % 2 === 0) end = index + 2;
+  }
+  return end;
 }

@@ -1,13 +1,17 @@
 // @vitest-environment jsdom
-import { describe, expect, it } from "vitest";
-import { createMarkdown, morph, settle } from "../../src/widget/markdown.js";
+import { describe, expect, it, vi } from "vitest";
+import { createMarkdown, finished, morph, settle } from "../../src/widget/markdown.js";
+import { createWriter } from "../../src/widget/writer.js";
 
 const md = createMarkdown(() => ["https://chat.example"]);
-function html(text: string): string {
+const html = (text: string): string => html2(text).trim();
+
+function html2(text: string): string {
   const box = document.createElement("div");
   box.append(md.render(text));
-  return box.innerHTML.trim();
+  return box.innerHTML;
 }
+const settleAll = (text: string): string => text.slice(0, finished(text)) + settle(text.slice(finished(text)));
 
 describe("what people write", () => {
   it.each([
@@ -125,6 +129,42 @@ describe("a text in the making", () => {
     ["", ""],
   ])("%j is shown as %j", (text, shown) => {
     expect(settle(text)).toBe(shown);
+  });
+
+  it.each([
+    ["one\n\ntwo", 5],
+    ["one\n\n", 0],
+    ["one\n\n- two", 0],
+    ["- one\n\n  more\n\nNext", 15],
+    ["- one\n\n1. two", 0],
+    ["```\na\n\nb\n```\n\nc", 14],
+    ["```\na\n\nb", 0],
+    ["一\n\n二\n\n三", 6],
+    ["a\n\nb\n\n> c", 3],
+  ])("of %j, %i letters are finished", (text, end) => {
+    expect(finished(text)).toBe(end);
+  });
+
+  it("comes to the same, whatever was finished on the way", () => {
+    vi.stubGlobal("matchMedia", () => ({ matches: true }));
+    let frame: (() => void) | undefined;
+    vi.stubGlobal("requestAnimationFrame", (next: () => void) => ((frame = next), 1));
+    vi.stubGlobal("cancelAnimationFrame", () => {});
+    vi.spyOn(performance, "now").mockReturnValue(0); // no frame is dear
+    const text = "# Title\n\nOne **two**\n\n- a\n\n- b\n\n  c\n\nThen `code`:\n\n```\nx\n\ny\n```\n\nThe end\n\n1. z\n\nReally";
+    const box = document.createElement("div");
+    const writer = createWriter(box, md);
+    for (let end = 1; end < text.length; end++) {
+      writer.write(text.slice(0, end), false);
+      frame?.();
+      frame = undefined;
+      expect(box.innerHTML, text.slice(0, end)).toBe(html2(settleAll(text.slice(0, end))));
+    }
+    writer.write("Another text", false); // a second attempt
+    frame?.();
+    expect(box.textContent?.trim()).toBe("Another text");
+    writer.write(text, true);
+    expect(box.innerHTML).toBe(html2(text));
   });
 
   it("leaves alone what did not change", () => {
