@@ -123,7 +123,7 @@ export class Panel {
         "div",
         { class: "head", part: "header" },
         this.#mark,
-        el("div", { class: "who" }, el("h2", { dir: "auto" }, options.title), el("p", { class: "status", role: "status" }, el("i", { class: "dot", "aria-hidden": "true" }), this.#status)),
+        el("div", { class: "who" }, el("h2", {}, el("bdi", {}, options.title)), el("p", { class: "status", role: "status" }, el("i", { class: "dot", "aria-hidden": "true" }), this.#status)),
         menu.button,
         options.close && iconButton("close", words.close, options.close, { class: "icon shut" }),
         menu.node,
