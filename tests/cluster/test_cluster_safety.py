@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from csgate.cluster import safety
 from csgate.errors import ConfigError, StoreUnavailable
 from csgate.events import MessageEvent, Principal
 from csgate.session import Header, OpenTurn
@@ -109,3 +110,14 @@ async def test_scripts_are_loaded_again_where_redis_has_forgotten_them(own_redis
             event = MessageEvent(f"m{number}", 0, "customer", "hi", "2026-01-01T00:00:00.000Z")
             accepted = await cluster.store.accept(header, event, b"1" * 16, None)
             assert accepted.offset == number + 1
+
+
+async def test_what_is_no_single_redis_of_today_is_refused(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = safety._fields
+    for said, words in (
+        ({"redis_version": "6.0.16"}, "Redis 6.0.16 is too old"),
+        ({"redis_version": "unknown"}, "too old"),
+        ({"cluster_enabled": "1"}, "leads to a Redis Cluster"),
+    ):
+        monkeypatch.setattr(safety, "_fields", lambda info, said=said: {**fields(info), **said})
+        assert words in await refusal(town)

@@ -51,7 +51,9 @@ def test_redis_gives_the_same_answers_as_memory(town: Town, sequence: list[Step 
 
 
 async def test_what_is_forgotten_and_what_is_kept(town: Town) -> None:
-    async with town.store() as cluster, town.store() as other:
+    # No renewal, which would take the lease again that is let go below.
+    seldom = {"lease_seconds": 30.0, "renew_seconds": 10.0}
+    async with town.store(cluster=seldom) as cluster, town.store(cluster=seldom) as other:
         store: Any = cluster.store
         for at, name in enumerate(("old", "used", "elsewhere", "waiting", "new")):
             event = MessageEvent("m", 0, "customer", "hi", moment(at))

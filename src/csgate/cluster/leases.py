@@ -7,7 +7,7 @@ that was away for longer than its lease may wake up and finish, and nothing come
 
 import random
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -184,7 +184,7 @@ class Leases:
         if self.ears is None:
             return 0  # nobody yet to give them to
         found = await self._link.one((b"ZRANGE", self._keys.open, 0, SEARCH - 1, b"WITHSCORES"))
-        now_open = {name.decode(): int(ticket) for name, ticket in _pairs(found)}
+        now_open = {name.decode(): int(ticket) for name, ticket in found}
         old = [
             name
             for name, ticket in now_open.items()
@@ -263,10 +263,3 @@ class Leases:
         ]
         if commands:
             await self._link.ask(*commands)
-
-
-def _pairs(found: Sequence[Any]) -> list[tuple[bytes, float]]:
-    """Members and scores as either version of the protocol lists them."""
-    if found and isinstance(found[0], bytes):
-        found = list(zip(found[::2], found[1::2], strict=True))
-    return [(bytes(name), float(score)) for name, score in found]
