@@ -223,6 +223,7 @@ def site(folder: str, settings: dict[str, str]) -> Iterator[Site]:
         "CSGATE_LOG__LEVEL": "warning",
         "CSGATE_LIMITS__REQUESTS_PER_SECOND": "10000",
         "CSGATE_SESSION__TURN_SECONDS": "120",
+        "CSGATE_INFERENCE__OCR": "off",  # which bench_ocr.py measures
         **settings,
     }
     process = subprocess.Popen(
@@ -235,7 +236,8 @@ def site(folder: str, settings: dict[str, str]) -> Iterator[Site]:
     try:
         yield Site(process)
     finally:
-        process.terminate()
+        assert process.stdin is not None
+        process.stdin.close()  # which ends it
         process.wait(60)
 
 

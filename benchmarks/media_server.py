@@ -29,7 +29,7 @@ class Stopwatch(trio.abc.Instrument):
         self.reset()
         self._pass_began = time.perf_counter()
         self._step_began = self._pass_began
-        self._busy_began = time.thread_time()
+        self._busy_began = self._step_busy = time.thread_time()
 
     def reset(self) -> None:
         self.passes = 0
@@ -38,6 +38,8 @@ class Stopwatch(trio.abc.Instrument):
         self.worst_busy_ms = 0.0
         self.worst_step_ms = 0.0
         self.worst_task = ""
+        self.busiest_step_ms = 0.0
+        self.busiest_task = ""
 
     def after_io_wait(self, timeout: float) -> None:
         self._pass_began = time.perf_counter()
@@ -52,11 +54,15 @@ class Stopwatch(trio.abc.Instrument):
 
     def before_task_step(self, task: Any) -> None:
         self._step_began = time.perf_counter()
+        self._step_busy = time.thread_time()
 
     def after_task_step(self, task: Any) -> None:
         took = (time.perf_counter() - self._step_began) * 1e3
         if took > self.worst_step_ms:
             self.worst_step_ms, self.worst_task = took, task.name
+        busy = (time.thread_time() - self._step_busy) * 1e3
+        if busy > self.busiest_step_ms:
+            self.busiest_step_ms, self.busiest_task = busy, task.name
 
     def told(self) -> dict[str, float | int | str]:
         """What was found since the last time."""
@@ -67,6 +73,8 @@ class Stopwatch(trio.abc.Instrument):
             "worst_busy_ms": round(self.worst_busy_ms, 2),
             "worst_step_ms": round(self.worst_step_ms, 2),
             "worst_task": self.worst_task,
+            "busiest_step_ms": round(self.busiest_step_ms, 2),
+            "busiest_task": self.busiest_task,
         }
         self.reset()
         return found

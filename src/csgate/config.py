@@ -69,7 +69,7 @@ class LimitSettings(Section):
     max_message_bytes: PositiveInt = Field(8 * MIB, description="largest message that is read; above: `too_large`")
     max_frame_bytes: PositiveInt = Field(16 * MIB, description="largest message that is drained; above: close 1009")
     receive_budget_bytes: PositiveInt = Field(
-        256 * MIB, description="unfinished messages of all connections together; above: close 1013"
+        256 * MIB, description="messages of all connections that come or are being taken in; above: close 1013"
     )
     outbound_queue_bytes: PositiveInt = Field(MIB, description="waiting for one slow reader; above: close 4003")
     max_json_depth: PositiveInt = Field(8, description="nesting levels in a message")

@@ -6,6 +6,7 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 from urllib.parse import urlsplit
@@ -49,6 +50,8 @@ BAD_MESSAGES_PER_S: Final = 10.0
 BAD_MESSAGES_BURST: Final = 1_000
 RATE_LIMITED_COST: Final = 0.05
 """Of a bad message. A limit that is told is no abuse, but twenty thousand in a row, unheeded, are."""
+COUNTED_BYTES: Final = 16 * 1024
+RETRY_SOON_S: Final = 2.0
 STRANGER_BYTES: Final = 32 * 1024
 """The largest message of somebody who has not said who he is: a hello with a token, and room to spare."""
 
@@ -248,6 +251,24 @@ class Chat(ABC):
                 return readable_id(message.data, binary=isinstance(message, BinaryMessage))
             case _:
                 return None
+
+    @contextmanager
+    def holding(self, message: TextMessage | BinaryMessage | TooLargeMessage) -> Iterator[None]:
+        """Counts a large message, which has come and is decoded, hashed and stored in here, among those that come.
+
+        Raises:
+            Overloaded: there are as many as there may be.
+        """
+        held = 0 if isinstance(message, TooLargeMessage) else len(message.data)
+        if held < COUNTED_BYTES:
+            yield
+            return
+        if not self.s.budget.reserve(held):
+            raise Overloaded("messages being taken in", retry_after=RETRY_SOON_S)
+        try:
+            yield
+        finally:
+            self.s.budget.release(held)
 
     def check_rate(self, picture: Picture | None) -> None:
         """Takes one message, and the picture's bytes, from the principal's buckets.

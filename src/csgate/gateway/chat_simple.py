@@ -83,7 +83,8 @@ class ChatSimple(Chat):
                 try:
                     if waiting >= MAX_WAITING:
                         raise Overloaded("simple mode: too many messages wait", retry_after=1.0)
-                    await self._submit(attachment, slot, await self.decode(message))
+                    with self.holding(message):
+                        await self._submit(attachment, slot, await self.decode(message))
                 except CsgateError as error:
                     self.tell(error, slot)
                 del message  # it may hold a picture, and the next one may be hours away

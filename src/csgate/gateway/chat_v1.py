@@ -92,7 +92,8 @@ class ChatV1(Chat):
             while True:
                 message = await self.ws.receive()
                 try:
-                    await self._handle(await self.decode(message))
+                    with self.holding(message):
+                        await self._handle(await self.decode(message))
                 except Unauthorized as error:
                     self.refuse(error)
                 except CsgateError as error:
@@ -104,6 +105,8 @@ class ChatV1(Chat):
             if self._attachment is not None:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
                     await self._attachment.detach()
+                # It holds this connection, which would be freed by nobody but the collector of cycles.
+                self._attachment = None
 
     async def _open(self) -> None:
         """Waits for a hello that can be granted. A wrong one costs nothing but its error until the deadline."""

@@ -29,19 +29,19 @@ async def accept_customer(
     office = conversation.office
     # First, as it may yield: no two conversations take the last place.
     room = await office.make_room()
-    refusal: Overloaded | None = None
+    lack: tuple[str, float] | None = None
     if waiting >= office.settings.max_waiting:
-        refusal = Overloaded("turns waiting", retry_after=RETRY_SOON_S)
+        lack = "turns waiting", RETRY_SOON_S
     elif office.open_turns >= office.settings.max_open_turns:
-        refusal = Overloaded("turns open", retry_after=RETRY_SOON_S)
+        lack = "turns open", RETRY_SOON_S
     elif held and office.open_bytes + held > office.settings.max_open_bytes:
-        refusal = Overloaded("pictures open", retry_after=RETRY_SOON_S)
+        lack = "pictures open", RETRY_SOON_S
     elif office.draining:
-        refusal = Overloaded("draining", retry_after=RETRY_ELSEWHERE_S)
+        lack = "draining", RETRY_ELSEWHERE_S
     elif not room:
-        refusal = Overloaded("log in memory", retry_after=RETRY_SOON_S)
-    if refusal is not None:
-        return await _known(conversation, event.id, digest, refusal)
+        lack = "log in memory", RETRY_SOON_S
+    if lack is not None:
+        return await _known(conversation, event.id, digest, *lack)
     office.open_turn(held)
     accepted = None
     try:
@@ -61,17 +61,19 @@ async def accept_agent(conversation: "Conversation", event: MessageEvent, digest
     """
     office = conversation.office
     if office.draining:
-        return await _known(conversation, event.id, digest, Overloaded("draining", retry_after=RETRY_ELSEWHERE_S))
+        return await _known(conversation, event.id, digest, "draining", RETRY_ELSEWHERE_S)
     if not await office.make_room():
-        return await _known(conversation, event.id, digest, Overloaded("log in memory", retry_after=RETRY_SOON_S))
+        return await _known(conversation, event.id, digest, "log in memory", RETRY_SOON_S)
     return await office.store.accept(conversation.header, event, digest, None)
 
 
-async def _known(conversation: "Conversation", id: str, digest: bytes, refusal: Overloaded) -> Accepted:
+async def _known(conversation: "Conversation", id: str, digest: bytes, lacking: str, retry_after: float) -> Accepted:
     """There is no room for a new message; one that was accepted before is acknowledged again all the same."""
     record = await conversation.office.store.recall(conversation.header.id, id)
     if record is None:
-        raise refusal
+        # Made here: an exception that a frame on its way holds would keep the refused picture, by its traceback,
+        # until the collector of cycles comes by.
+        raise Overloaded(lacking, retry_after=retry_after)
     if record.digest != digest:
         raise DuplicateMismatch
     return Accepted(record.offset, new=False)

@@ -126,7 +126,12 @@ class Desk:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
         if job.error is not None:
-            raise job.error
+            # Its traceback holds frames that hold the job: taken out, as such a cycle would keep what it stores.
+            error, job.error = job.error, None
+            try:
+                raise error
+            finally:
+                del error
         return cast(T, job.value)
 
     def _deliver(self, jobs: list[Job[Any]]) -> None:
