@@ -65,7 +65,7 @@ class Visitor:
 
     def close(self) -> None:
         self.context.close()
-        assert self.complaints == []
+        assert not self.complaints, self.complaints
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
