@@ -91,7 +91,7 @@ export class Panel {
       tongue.language,
       (sticker) =>
         void drawSticker(sticker.emoji).then(
-          (picture) => this.say({ text: "", picture: new File([picture], "sticker.png", { type: "image/png" }) }),
+          (picture) => this.say({ text: "", picture: new File([picture], "sticker", { type: picture.type }) }),
           () => this.say({ text: sticker.emoji }),
         ),
       (open) => {
