@@ -13,6 +13,7 @@ import trio
 
 from csgate.config import load_config
 from csgate.gateway.node import Node, run_node
+from csgate.gateway.process import calm_allocator
 from csgate.telemetry import Metrics, Telemetry, open_logger
 
 TOO_LONG_MS = 20.0
@@ -94,4 +95,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    calm_allocator()
     trio.run(serve)

@@ -10,6 +10,7 @@ import trio
 from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
 from csgate.cli.groups import one_reason
 from csgate.config import Config
+from csgate.gateway.process import calm_allocator
 from csgate.telemetry import Metrics, Telemetry, open_logger
 
 _DESCRIPTION = """\
@@ -91,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         CsgateError: the node cannot start; one sentence.
     """
     config = read_config(arguments)
+    calm_allocator()
     telemetry = Telemetry(Metrics(), open_logger(config.log.level, config.log.format))
     try:
         trio.run(_serve, config, telemetry, arguments.open)

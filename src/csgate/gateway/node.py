@@ -4,7 +4,6 @@
 readiness probe fails, clients are told to move, what was acknowledged is answered, connections are closed with 4001.
 """
 
-import gc
 import signal
 import ssl
 import time
@@ -32,6 +31,7 @@ from csgate.gateway.http import build_app, build_operator_app
 from csgate.gateway.http_stream import HttpSide, server_tls_context
 from csgate.gateway.listener import Listener
 from csgate.gateway.neighbours import Join, Neighbours, advertised, open_neighbours
+from csgate.gateway.process import calm_collector
 from csgate.gateway.uploads import Uploads
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.inference import Engine, EngineInfo, open_engine
@@ -41,7 +41,6 @@ from csgate.session import Conversations, open_conversations
 from csgate.telemetry import Telemetry
 
 RECONNECT_AFTER_MS: Final = 1_000
-GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 
 @dataclass(slots=True)
@@ -278,18 +277,6 @@ async def _drain(services: ChatServices, chat: ChatDoor, completions: Completion
     log.info("drained", connections=len(services.live))
 
 
-def _calm_collector() -> None:
-    """Tunes the garbage collector of a process that serves.
-
-    What start-up made stays for good and need not be visited again. The rest is freed by reference counts, so cycles
-    are looked for less often than by default (every 700 objects more), which with many connections is several times a
-    message.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
 async def run_node(
     config: Config,
     telemetry: Telemetry,
@@ -313,7 +300,7 @@ async def run_node(
 
                 nursery.start_soon(listen)
                 async with open_node(config, telemetry, join=join) as node:
-                    _calm_collector()
+                    calm_collector()
                     task_status.started(node)
                     await stop.wait()
                 nursery.cancel_scope.cancel()
