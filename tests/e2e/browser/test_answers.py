@@ -51,7 +51,8 @@ def test_what_the_shipped_generator_writes_can_be_watched(own_server: Callable[.
     events = [json.loads(frame) for frame in visitor.received if isinstance(frame, str)]
     pieces = [event["text"] for event in events if event["type"] == "delta"]
     (reply,) = (event for event in events if event["type"] == "reply")
-    assert len(pieces) > 1
+    assert reply["source"] == "generated"
+    assert pieces  # it is quick: most may come with the reply
     assert reply["text"].startswith("".join(pieces).strip())
     assert " ".join(answers(page).inner_text().split()) == " ".join(reply["text"].replace("**", "").split())
 
@@ -63,7 +64,7 @@ def test_an_answer_is_stopped(writer: Server, dictation: Dictation, visit: Visit
     visitor.say(QUESTION)
     expect(growing(page)).to_contain_text("left our")
     page.get_by_role("button", name="Stop the answer").click()
-    expect(page.locator(".row.reply .status")).to_have_text("Stopped")
+    expect(page.locator(".row.reply .status:visible")).to_have_text("Stopped")
     expect(answers(page)).to_contain_text("left our")
     expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
     expect(field(page)).to_be_focused()
@@ -96,6 +97,36 @@ def test_a_reload_in_the_middle_of_an_answer(writer: Server, dictation: Dictatio
     expect(answers(page)).to_contain_text(END)
     expect(page.locator(".row.reply")).to_have_count(1)
     assert dictation.asked == asked + 1
+
+
+def test_two_tabs_are_in_step(writer: Server, dictation: Dictation, visit: Visit) -> None:
+    """Both show the answer while it is written; what one says, stops or rates the other shows too."""
+    visitor = visit(writer)
+    one = visitor.page
+    visitor.online(one)
+    two = visitor.open()
+    visitor.online(two)
+    dictation.dictate(PIECES, 4)
+    visitor.say(QUESTION, one)
+    for page in (one, two):
+        expect(growing(page)).to_contain_text("warehouse")
+        expect(own(page)).to_have_text([QUESTION])
+    dictation.allow()
+    for page in (one, two):
+        expect(answers(page)).to_contain_text(END)
+    dictation.dictate(PIECES, 3)
+    visitor.say("And order 777?", two)
+    for page in (two, one):
+        expect(growing(page)).to_contain_text("left our")
+    one.get_by_role("button", name="Stop the answer").click()
+    for page in (one, two):
+        expect(page.locator(".row.reply .status:visible")).to_have_text("Stopped")
+        expect(own(page)).to_have_text([QUESTION, "And order 777?"])
+        expect(page.locator(".row.reply")).to_have_count(2)
+    two.close()
+    dictation.dictate(["Still ", "here."], 2)
+    visitor.say("And order 888?", one)
+    expect(answers(one).last).to_have_text("Still here.")
 
 
 def watch_shifts(page: Page) -> None:
