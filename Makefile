@@ -17,7 +17,7 @@ PAGE_FAILED = { echo "make: going on without the page; csgate says at / how to g
 
 .DEFAULT_GOAL := help
 .PHONY: help lock page test-web serve chat test coverage lint format models eval config-docs clean \
-	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate bench-cuda \
+	bench bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate bench-media bench-ocr bench-page bench-cuda \
 	soak asan
 
 help: ## list these targets
@@ -81,7 +81,7 @@ config-docs: $(VENV)/.installed-cpu ## write docs/configuration.md anew from the
 	@$(BIN)/csgate config --reference > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
 
-bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate ## run all ten benchmarks (long)
+bench: bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate bench-media bench-ocr bench-page ## run all thirteen benchmarks (long)
 
 bench-wire: ## chat messages through the WebSocket codec, against its peers
 bench-intake: ## message bytes to normalised tensor, against its peers
@@ -93,8 +93,11 @@ bench-store: ## what keeping conversations costs: memory, SQLite
 bench-cluster: ## what keeping them in Redis costs
 bench-failover: ## how long a client waits when the node that answers it is killed
 bench-generate: ## local text generation, one conversation and many
+bench-media: ## two hundred pictures of 2 MB at once through each of the four doors
+bench-ocr: ## text read in pictures: how much of it, how long, and what it costs the others
+bench-page: ## the page in Chromium: first paint, bytes, layout shift
 bench-cuda: ## on a GPU host: encoders, copies, memory and generation on CUDA
-bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate bench-cuda: $(VENV)/.installed-bench
+bench-wire bench-intake bench-batch bench-turn bench-gateway bench-idle bench-store bench-cluster bench-failover bench-generate bench-media bench-ocr bench-page bench-cuda: $(VENV)/.installed-bench
 	@echo "make: $@; results go to benchmarks/results/"
 	@$(BIN)/python benchmarks/$(subst -,_,$@).py $(ARGS)
 
@@ -141,7 +144,7 @@ $(PAGE): $(PAGE_INPUTS) | $(VENV)/.created
 $(VENV)/.installed-cpu: EXTRAS := cpu
 $(VENV)/.installed-dev: EXTRAS := cpu,dev
 $(VENV)/.installed-dev: PINNED := -c requirements-dev.lock
-$(VENV)/.installed-bench: EXTRAS := cpu,bench
+$(VENV)/.installed-bench: EXTRAS := cpu,ocr,bench
 $(VENV)/.installed-cpu $(VENV)/.installed-dev $(VENV)/.installed-bench: $(VENV)/.created $(BUILD_INPUTS) | $(PAGE)
 	@command -v $${CC:-cc} >/dev/null || echo "make: no C compiler, so the slower pure-Python core will be used; apt install gcc libc6-dev mends that"
 	@echo "make: installing csgate[$(EXTRAS)] into $(VENV)"
