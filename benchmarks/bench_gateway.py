@@ -102,6 +102,10 @@ def peer(name: str, model: Path) -> Iterator[tuple[str, str, int]]:
                 # No peer keeps anything; what keeping costs is bench_store's question.
                 "CSGATE_SESSION__STORE": "memory",
                 "CSGATE_INFERENCE__CACHE_ITEMS": "0",
+                # No peer reads, keeps or draws pictures.
+                "CSGATE_INFERENCE__OCR": "off",
+                "CSGATE_MEDIA__KEEP": "false",
+                "CSGATE_MEDIA__RESULTS": "false",
                 "CSGATE_LIMITS__MESSAGES_PER_SECOND": "1e6",
                 "CSGATE_LIMITS__MESSAGES_BURST": "1000000",
                 "CSGATE_LIMITS__PICTURE_BYTES_PER_SECOND": "1e12",
