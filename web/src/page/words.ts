@@ -22,7 +22,7 @@ const zh: PageWords = {
   skip: "跳到对话",
   settings: "设置",
   language: "语言",
-  headline: "看得懂文字和图片的在线客服",
+  headline: "看得懂文字和图片的\u200b在线客服",
   lead: "毫秒级回答，支持中文和英文；需要时随时转接人工客服。",
   try: "试着问问",
   prompts: "我的订单 12345 到哪里了？|衣服小了，可以换货吗？|How long does delivery take?|我要转人工客服",

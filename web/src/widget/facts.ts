@@ -29,7 +29,7 @@ function line(name: string, value: string, share?: number): HTMLElement {
   const bar = share === undefined ? null : el("i", { class: "bar", "aria-hidden": "true" }, el("i"));
   const inner = bar?.firstElementChild as HTMLElement | null | undefined;
   inner?.style.setProperty("width", `${Math.round(Math.min(1, Math.max(0, share ?? 0)) * 100)}%`);
-  return el("div", {}, el("dt", { dir: "auto" }, name), el("dd", {}, bar, value));
+  return el("div", {}, el("dt", { dir: "auto" }, name), el("dd", {}, bar, bar ? el("span", {}, value) : value));
 }
 
 export function details(reply: Facts, tongue: Tongue): HTMLElement {
