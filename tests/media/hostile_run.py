@@ -74,7 +74,7 @@ async def shown(media: Media, reference: str | None) -> bytes | None:
     address = media.address(reference)
     if address.startswith("data:"):
         return base64.b64decode(address.partition(",")[2])
-    path, _, query = address.partition("?")
+    path, _, query = address.partition("#")[0].partition("?")
     fields = dict(pair.split("=") for pair in query.split("&"))
     try:
         stored = await media.open(path.removeprefix("/media/"), fields["e"], fields["s"])

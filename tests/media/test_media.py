@@ -28,6 +28,7 @@ from csgate.errors import (
 )
 from csgate.events import Picture, Tag
 from csgate.media import Media, Offer, Redirect, Shown, Stored
+from csgate.media.keys import bare
 from csgate.media.store import Store
 from csgate.session.identity import new_conversation_id
 from tests.media.conftest import OWNER, Opener, World, in_bucket, until
@@ -88,7 +89,7 @@ async def test_a_photo_with_a_message(
     async with opened(anywhere()) as media:
         assert media.trouble is None
         picture = await media.receive(Picture(data, encoding))
-        assert picture.reference == f"pictures/{hashlib.sha256(PHOTO).hexdigest()}"
+        assert bare(picture.reference or "") == f"pictures/{hashlib.sha256(PHOTO).hexdigest()}"
         assert picture.data is data
         assert await gone(media, picture.reference)
         await media.keep("c1", picture)
@@ -105,7 +106,8 @@ async def test_a_large_message_is_looked_at_aside(opened: Opener) -> None:
     large = photo("PNG", 1500, 1000)
     assert len(large) > 256 * 1024
     async with opened(MediaSettings(store="memory://")) as media:
-        assert (await media.receive(binary(large))).reference == f"pictures/{hashlib.sha256(large).hexdigest()}"
+        received = await media.receive(binary(large))
+        assert bare(received.reference or "") == f"pictures/{hashlib.sha256(large).hexdigest()}"
 
 
 async def test_a_small_sticker_stays_in_the_log(
@@ -142,7 +144,7 @@ async def test_a_small_file_that_becomes_a_large_picture_goes_to_the_store(opene
     assert len(wide) <= 15_000
     async with opened(MediaSettings(inline_bytes=15_000)) as media:
         picture = await media.receive(binary(wide))
-        assert picture.reference == f"pictures/{hashlib.sha256(wide).hexdigest()}"
+        assert bare(picture.reference or "") == f"pictures/{hashlib.sha256(wide).hexdigest()}"
         await media.keep("c1", picture)
         assert len(await read(media, picture.reference)) > 15_000
 
@@ -323,7 +325,7 @@ async def test_put_and_named(anywhere: Callable[..., MediaSettings], opened: Ope
         with pytest.raises(NotFound):
             await media.claim(offered.upload, STRANGER)
         picture = await media.claim(offered.upload, OWNER)
-        assert picture.reference == f"pictures/{hashlib.sha256(PHOTO).hexdigest()}"
+        assert bare(picture.reference or "") == f"pictures/{hashlib.sha256(PHOTO).hexdigest()}"
         with Image.open(io.BytesIO(picture.data)) as image:
             assert image.size == (800, 600)
         await media.keep("c1", picture)
@@ -407,7 +409,7 @@ async def test_what_a_reader_is_told(opened: Opener, world: World) -> None:
         assert picture.reference is not None
         split = urlsplit(media.address(picture.reference))
         query = dict(parse_qsl(split.query))
-        found = await media.open(picture.reference, query["e"], query["s"])
+        found = await media.open(bare(picture.reference), query["e"], query["s"])
         assert isinstance(found, Stored)
         assert (found.type, found.etag) == ("image/jpeg", hashlib.sha256(PHOTO).hexdigest())
         assert found.max_age == int(query["e"]) - int(world.now)
@@ -416,13 +418,13 @@ async def test_what_a_reader_is_told(opened: Opener, world: World) -> None:
         assert await found.read(5, 5) == b""
         for e, s in ((None, None), (query["e"], "A" * 22), (str(int(query["e"]) + 1), query["s"])):
             with pytest.raises(NotFound):
-                await media.open(picture.reference, e, s)
+                await media.open(bare(picture.reference), e, s)
         for key in ("pictures/" + "0" * 64, "refs/x", "../secret", ""):
             with pytest.raises(NotFound):
                 await media.open(key, query["e"], query["s"])
         world.now = float(query["e"])
         with pytest.raises(NotFound):
-            await media.open(picture.reference, query["e"], query["s"])
+            await media.open(bare(picture.reference), query["e"], query["s"])
 
 
 async def test_a_large_picture_is_read_in_parts(anywhere: Callable[..., MediaSettings], opened: Opener) -> None:
@@ -433,7 +435,7 @@ async def test_a_large_picture_is_read_in_parts(anywhere: Callable[..., MediaSet
         picture = await media.receive(binary(moving))
         await media.keep("c1", picture)
         assert picture.reference is not None
-        found = await media.open(picture.reference)
+        found = await media.open(bare(picture.reference))
         assert isinstance(found, Stored)
         assert found.max_age is None
         parts = [await found.read(at, min(at + 200_000, found.size)) for at in range(0, found.size, 200_000)]
@@ -449,15 +451,15 @@ async def test_the_bucket_is_pointed_to(s3: S3Server, opened: Opener, world: Wor
         await media.keep("c1", picture)
         assert picture.reference is not None
         query = dict(parse_qsl(urlsplit(media.address(picture.reference)).query))
-        found = await media.open(picture.reference, query["e"], query["s"])
+        found = await media.open(bare(picture.reference), query["e"], query["s"])
         assert isinstance(found, Redirect)
         assert found.max_age <= 3_600
         assert (await trio.to_thread.run_sync(fetch, found.url))[0] == 200
-        again = await media.open(picture.reference, query["e"], query["s"])
+        again = await media.open(bare(picture.reference), query["e"], query["s"])
         assert again == found  # so that a reader's cache can hold it
         world.now += 1_801
         query = dict(parse_qsl(urlsplit(media.address(picture.reference)).query))
-        renewed = await media.open(picture.reference, query["e"], query["s"])
+        renewed = await media.open(bare(picture.reference), query["e"], query["s"])
         assert isinstance(renewed, Redirect)
         assert renewed.url.startswith(s3.endpoint)
 
@@ -547,7 +549,7 @@ async def test_a_picture_that_is_sent_while_it_is_removed(opened: Opener, monkey
         delete = Store.delete
 
         async def meanwhile(self: Store, key: str) -> None:
-            if key == picture.reference:
+            if key == bare(picture.reference or ""):
                 monkeypatch.undo()
                 await media.keep("c2", picture)  # finds it still there
             await delete(self, key)
@@ -715,3 +717,25 @@ async def test_too_large_is_told_as_such(opened: Opener) -> None:
     async with opened(MediaSettings()) as media:
         with pytest.raises(ImageTooLarge):
             await upload(media, huge)
+
+
+async def test_an_address_says_how_large_the_picture_is(opened: Opener) -> None:
+    wide = save(Image.effect_noise((1600, 400), 90), "JPEG")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    upright = save(Image.effect_noise((600, 400), 90), "JPEG", exif=turned)
+    async with opened(MediaSettings()) as media:
+        for data, size in ((wide, "800x200"), (upright, "400x600")):
+            picture = await media.receive(binary(data))
+            assert media.address(picture.reference or "").endswith(f"#{size}")
+            await media.keep("c1", picture)
+            assert Image.open(io.BytesIO(await read(media, picture.reference))).size == tuple(map(int, size.split("x")))
+        card = await media.show("c1", await media.receive(binary(wide)), SEEN)
+        width, height = Image.open(io.BytesIO(await read(media, card))).size
+        assert media.address(card or "").endswith(f"#{width}x{height}")
+
+
+async def test_a_picture_without_a_readable_size_has_an_address_all_the_same(opened: Opener) -> None:
+    async with opened(MediaSettings(inline_bytes=0)) as media:
+        picture = await media.receive(binary(b"\xff\xd8\xff" + b"no header" * 100))
+        assert picture.reference == bare(picture.reference or "")

@@ -73,7 +73,9 @@ class Delivery:
         return await self._store.sign("GET", PROBE_KEY, SIGNED_S) if self._redirects else None
 
     def address(self, reference: str) -> str:
-        return self._addresses.of(reference) if is_shown(reference) else reference
+        key, mark, size = reference.partition("#")
+        # A fragment stays with the reader (RFC 3986 section 3.5): it is neither sent nor signed.
+        return f"{self._addresses.of(key)}{mark}{size}" if is_shown(key) else reference
 
     async def open(self, key: str, expires: str | None = None, signature: str | None = None) -> Stored | Redirect:
         left = self._addresses.check(key, expires, signature)

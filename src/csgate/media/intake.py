@@ -15,13 +15,13 @@ import trio
 from csgate.config import MediaSettings
 from csgate.errors import BadEnvelope, BadImage, CsgateError, NotFound, UnsupportedImage
 from csgate.events import Picture
-from csgate.media.keys import picture_key, upload_key
-from csgate.media.normal import Normal
+from csgate.media.keys import picture_key, sized, upload_key
+from csgate.media.normal import Limits, Normal
 from csgate.media.signing import Owner, PutTicket, UploadName, UploadNames
 from csgate.media.spool import Spool, SpooledUpload, too_large
 from csgate.media.store import Store
 from csgate.media.workshop import Workshop, data_url
-from csgate.pictures import Format, file_bytes, sniff
+from csgate.pictures import Format, file_bytes, shown_size, sniff
 
 ASIDE_BYTES: Final = 256 * 1024
 """Above this, decoding Base64 and hashing leave the event loop."""
@@ -73,6 +73,7 @@ class Intake:
         workshop: Workshop,
         spool: Spool,
         secret: bytes,
+        limits: Limits,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -80,6 +81,7 @@ class Intake:
         self._workshop = workshop
         self._spool = spool
         self._names = UploadNames(secret, now)
+        self._limits = limits
         self._now = now
         self._claims = trio.Semaphore(settings.threads * 4)
 
@@ -87,13 +89,13 @@ class Intake:
         if not self._settings.keep or picture.reference is not None:
             return picture
         if memoryview(picture.data).nbytes > ASIDE_BYTES:
-            identified = await trio.to_thread.run_sync(_identify, picture)
+            identified = await trio.to_thread.run_sync(self._identify, picture)
         else:
-            identified = _identify(picture)
+            identified = self._identify(picture)
         if identified is None:
             return picture
-        sha256, data = identified
-        reference: str | None = picture_key(sha256)
+        sha256, key, data = identified
+        reference: str | None = key
         if len(data) <= self._settings.inline_bytes:
             try:
                 reference = await self._workshop.inline(sha256, data, self._settings.inline_bytes) or reference
@@ -167,7 +169,8 @@ class Intake:
         reference = None
         if self._settings.keep:
             inline = len(normal.data) <= self._settings.inline_bytes
-            reference = data_url(normal) if inline else picture_key(name.source.hex())
+            key = sized(picture_key(name.source.hex()), normal.width, normal.height)
+            reference = data_url(normal) if inline else key
         return Prepared(normal.data, "binary", reference, name.id)
 
     async def _fetched(self, name: UploadName) -> Normal:
@@ -187,18 +190,23 @@ class Intake:
 
         return await self._workshop.run(prepare)
 
+    def _identify(self, picture: Picture) -> tuple[str, str, bytes] | None:
+        """The file's hash, its reference and the file; None where it is no picture that csgate takes."""
+        try:
+            data = file_bytes(picture)
+            sniff(data)
+        except CsgateError:
+            return None
+        sha256 = hashlib.sha256(data).hexdigest()
+        key = picture_key(sha256)
+        try:
+            size = shown_size(data, max_pixels=self._limits.max_pixels)
+            return sha256, sized(key, *self._limits.fitted(*size)), data
+        except CsgateError:  # the turn finds that out as well
+            return sha256, key, data
+
     def _expires(self) -> int:
         return math.ceil(self._now() + self._settings.upload_seconds)
-
-
-def _identify(picture: Picture) -> tuple[str, bytes] | None:
-    """The file's hash and the file; None where it is no picture that csgate takes."""
-    try:
-        data = file_bytes(picture)
-        sniff(data)
-    except CsgateError:
-        return None
-    return hashlib.sha256(data).hexdigest(), data
 
 
 def _not_announced(detail: str) -> BadImage:

@@ -20,12 +20,14 @@ from csgate.media.keys import (
     OF,
     REFS,
     UPLOADS,
+    bare,
     conversation_of,
     is_shown,
     of_marker,
     ref_marker,
     result_key,
     segment,
+    sized,
     upload_key,
 )
 from csgate.media.normal import Normal
@@ -34,7 +36,7 @@ from csgate.media.showing import draw
 from csgate.media.shown import Shown
 from csgate.media.store import Store
 from csgate.media.workshop import Workshop, data_url
-from csgate.pictures import file_bytes, sniff
+from csgate.pictures import file_bytes, shown_size, sniff
 from csgate.telemetry import Telemetry
 
 REMEMBERED_CONVERSATIONS: Final = 4_096
@@ -70,8 +72,7 @@ class Keeping:
         self._kept: Remembered[str, tuple[str, ...]] = Remembered(REMEMBERED_CONVERSATIONS)
 
     async def keep(self, conversation: str, picture: Picture) -> None:
-        key = picture.reference
-        if not self._settings.keep or key is None or not is_shown(key):
+        if not self._settings.keep or picture.reference is None or not is_shown(key := bare(picture.reference)):
             return
         if self._has(conversation, key):
             self._counts.labels("repeated").inc()
@@ -106,6 +107,7 @@ class Keeping:
             if len(data) <= self._settings.inline_bytes:
                 return data_url(Normal(data, sniff(data), 0, 0, False, "encoded"))
             key = result_key(data)
+            size = shown_size(data, max_pixels=self._max_pixels)
 
             async def made() -> bytes:
                 return data
@@ -114,7 +116,7 @@ class Keeping:
         except CsgateError as error:
             self._log.warning("no_result_picture", conversation=conversation, error=error.code, detail=error.detail)
             return None
-        return key
+        return sized(key, *size)
 
     async def forget(self, conversation: str) -> int:
         self._kept.drop(conversation)
@@ -159,6 +161,10 @@ class Keeping:
                 removed = await self.sweep()
             except CsgateError as error:
                 self._log.warning("media_sweep_failed", error=error.code, detail=error.detail)
+                await trio.sleep(_SWEEP_RETRY_S)
+            except Exception:
+                # A sweep that fails in a new way costs nobody anything but its work.
+                self._log.exception("media_sweep_failed")
                 await trio.sleep(_SWEEP_RETRY_S)
             else:
                 self._log.info("media_swept", removed=removed)

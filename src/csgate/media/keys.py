@@ -28,6 +28,16 @@ def result_key(data: bytes) -> str:
     return f"results/{hashlib.sha256(data).hexdigest()}"
 
 
+def sized(key: str, width: int, height: int) -> str:
+    """A reference that tells how large the picture is, so that room can be left for it before it has come."""
+    return f"{key}#{width}x{height}"
+
+
+def bare(reference: str) -> str:
+    """The key in a reference, without the size."""
+    return reference.partition("#")[0]
+
+
 def upload_key(name: str) -> str:
     return f"{UPLOADS}/{name}"
 

@@ -186,7 +186,7 @@ async def open_media(
         spool_bytes=settings.spool_bytes,
         at_once=settings.uploads_at_once,
     )
-    intake = Intake(settings, store, workshop, spool, secret, now)
+    intake = Intake(settings, store, workshop, spool, secret, limits, now)
     keeping = Keeping(settings, store, workshop, telemetry, max_pixels=max_pixels, known=known, now=now)
     delivery = Delivery(settings, store, secret, now)
     async with trio.open_nursery() as nursery:

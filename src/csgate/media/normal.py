@@ -36,6 +36,12 @@ class Limits:
     quality: int
     max_frames: int
 
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        """The size that a picture of that size is kept at."""
+        if width <= self.max_width:
+            return width, height
+        return self.max_width, max(1, round(height * self.max_width / width))
+
 
 @dataclass(frozen=True, slots=True)
 class Normal:
@@ -67,10 +73,8 @@ def normalise(data: bytes, limits: Limits) -> Normal:
         turn = orientation(image)
         width, height = (image.height, image.width) if turn >= 5 else image.size
         frames = stripped.frames if stripped else 1
-        if width > limits.max_width:
-            size = (limits.max_width, max(1, round(height * limits.max_width / width)))
-        else:
-            size = (width, height)
+        size = limits.fitted(width, height)
+        if size == (width, height):
             if format == "jpeg" and image.mode in _BROWSER_MODES and turn == 1:
                 stripped = strip(data, format, 1)
             if stripped is not None and turn == 1:

@@ -9,6 +9,7 @@ from csgate.pictures.decoding import (
     open_picture,
     orientation,
     plain,
+    shown_size,
     sniff,
     upright,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "orientation",
     "plain",
     "sample_frames",
+    "shown_size",
     "sniff",
     "upright",
 ]

@@ -249,6 +249,18 @@ def orientation(image: Image.Image) -> int:
     return turn if turn in _TURNS else 1
 
 
+def shown_size(data: bytes, *, max_pixels: int) -> tuple[int, int]:
+    """Width and height of a picture file as it is shown, by its header. A few tenths of a millisecond at most.
+
+    Raises:
+        UnsupportedImage, ImageTooLarge, BadImage: as :func:`decode`.
+    """
+    with open_picture(data, max_pixels=max_pixels) as (image, format):
+        # To ask anything but a JPEG would decode it; these are hardly ever turned.
+        turn = orientation(image) if format == "jpeg" else 1
+        return (image.height, image.width) if turn >= 5 else (image.width, image.height)
+
+
 def upright(image: Image.Image, turn: int) -> Image.Image:
     """``image`` turned as its :func:`orientation` asks; from 5 on, width and height change places."""
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image

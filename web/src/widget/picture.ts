@@ -25,8 +25,10 @@ export interface PictureBox {
   update(view: PictureView): void;
 }
 
-/** How large a picture is, from the first bytes of a `data:` address: its box can be made before it is decoded. */
+/** How large a picture is, as its address says (`#800x600`), or the first bytes of a `data:` one: its box can be made before it is there. */
 export function sizeOf(address: string): { width: number; height: number } | undefined {
+  const told = /#(\d{1,5})x(\d{1,5})$/.exec(address);
+  if (told && +told[1]! && +told[2]!) return { width: +told[1]!, height: +told[2]! };
   const start = /^data:image\/[a-z]+;base64,((?:[A-Za-z\d+/]{4}){8,9999})/.exec(address)?.[1];
   const found = start && sniff(Uint8Array.from(atob(start), (letter) => letter.charCodeAt(0)));
   return found && found.width && found.height ? found : undefined;

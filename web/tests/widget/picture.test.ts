@@ -36,6 +36,8 @@ describe("sizes", () => {
     else expect(sizeOf(address)).toBeUndefined();
   });
   it("of real files", () => {
+    expect(sizeOf("/media/results/ab?e=1&s=x#848x620")).toEqual({ width: 848, height: 620 });
+    expect(sizeOf("/media/results/ab?e=1#0x620")).toBeUndefined();
     expect(sizeOf(data(sample("party-popper.png")))).toMatchObject({ width: expect.any(Number) as number });
     expect(sizeOf(data(sample("photo.jpg"), "jpeg"))).toMatchObject({ height: expect.any(Number) as number });
   });
