@@ -177,7 +177,7 @@ def dark_zh(studio: Studio) -> Visitor:
 
 def pictures(studio: Studio) -> Visitor:
     """A screenshot whose text is read."""
-    visitor = studio.visit(viewport={"width": 1280, "height": 1180})
+    visitor = studio.visit(viewport={"width": 1280, "height": 1010})
     send_picture(visitor, made_screenshot(studio.folder), "What does this mean?")
     return visitor
 

@@ -37,7 +37,7 @@ class Visitor:
     """
 
     def __init__(
-        self, browser: Browser, home: str, *, path: str = "/", network_fails: bool = False, **options: Any
+        self, browser: Browser, home: str, *, path: str | None = "/", network_fails: bool = False, **options: Any
     ) -> None:
         self.home = home
         self.complaints: list[str] = []
@@ -52,15 +52,16 @@ class Visitor:
         self.context.on("request", self._requested)
         self.page = self.open(path)
 
-    def open(self, path: str = "/") -> Page:
-        """One more tab."""
+    def open(self, path: str | None = "/") -> Page:
+        """One more tab; with None it stays empty."""
         page = self.context.new_page()
         page.set_default_timeout(30_000)
         page.on("dialog", self._asked)
         page.on("pageerror", lambda error: self.complaints.append(f"error {error}"))
         page.on("console", lambda said: self._said(said.type, said.text))
         page.on("websocket", self._connected)
-        page.goto(self.home + path)
+        if path is not None:
+            page.goto(self.home + path)
         return page
 
     def close(self) -> None:
