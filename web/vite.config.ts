@@ -1,11 +1,11 @@
 import { defineConfig } from "vite";
-import { leanPurify, standins } from "./scripts/standins.mjs";
+import { lean, standins } from "./scripts/standins.mjs";
 
 // The page at /, and the development server. The other outputs are made by scripts/build.mjs.
 export default defineConfig({
   base: "./",
   resolve: { alias: standins },
-  plugins: [leanPurify()],
+  plugins: [lean()],
   build: { target: "es2022", assetsInlineLimit: 0, modulePreload: { polyfill: false }, reportCompressedSize: false },
   server: {
     proxy: {

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
-import { leanPurify, standins } from "./standins.mjs";
+import { lean, standins } from "./standins.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const out = resolve(process.argv[2] ?? join(root, "../src/csgate/web/dist"));
@@ -17,7 +17,7 @@ const common = {
   logLevel: "warn",
   publicDir: false,
   resolve: { alias: standins },
-  plugins: [leanPurify()],
+  plugins: [lean()],
 };
 
 /** One file from one entry, with everything in it. */

@@ -1,3 +1,3 @@
 import type { Plugin } from "vite";
 export const standins: { find: RegExp; replacement: string }[];
-export function leanPurify(): Plugin;
+export function lean(): Plugin;

@@ -19,23 +19,41 @@ export const standins = [
 ];
 
 /**
- * Vite plugin that takes out of DOMPurify what src/widget/markdown.ts never uses: its own lists of elements and
- * attributes (all that is allowed is named there), and options that stay switched off, so that the minifier drops what
- * hangs on them. Nothing that checks anything is touched. Fails if something is not where it was.
+ * What is taken out of a library: a pattern, and what takes its place; `times` says how often it is there. Nothing that
+ * checks anything is touched.
  */
-export function leanPurify() {
-  const lists = /^const (html|svg|svgFilters|svgDisallowed|mathMl|mathMlDisallowed|xml)(\$1)? = freeze\(\[[^\]]*\]\);/gm;
-  const options = /^\t+(SAFE_FOR_TEMPLATES|WHOLE_DOCUMENT|FORCE_BODY|RETURN_TRUSTED_TYPE|SANITIZE_NAMED_PROPS|IN_PLACE|USE_PROFILES) = [^;]*: false;|^\t+(SAFE_FOR_TEMPLATES|WHOLE_DOCUMENT|FORCE_BODY|RETURN_TRUSTED_TYPE|SANITIZE_NAMED_PROPS|IN_PLACE) = cfg\.\w+ \|\| false;/gm;
+const cuts = {
+  // Its own lists of elements and attributes (src/widget/markdown.ts names all that is allowed), options that stay
+  // switched off, ways in that nobody takes, and what its build added for browsers older than ours: the minifier then drops
+  // what hangs on them.
+  "dompurify/dist/purify.es.mjs": [
+    [/^const (html|svg|svgFilters|svgDisallowed|mathMl|mathMlDisallowed|xml)(\$1)? = freeze\(\[[^\]]*\]\);/gm, "const $1$2 = freeze([]);", 10],
+    [/^\t+(SAFE_FOR_TEMPLATES|WHOLE_DOCUMENT|FORCE_BODY|RETURN_TRUSTED_TYPE|SANITIZE_NAMED_PROPS|IN_PLACE|USE_PROFILES) = [^;]*: false;|^\t+(SAFE_FOR_TEMPLATES|WHOLE_DOCUMENT|FORCE_BODY|RETURN_TRUSTED_TYPE|SANITIZE_NAMED_PROPS|IN_PLACE) = cfg\.\w+ \|\| false;/gm, "", 7],
+    [/^\tDOMPurify\.(setConfig|clearConfig|isValidAttribute|removeHook|removeHooks|removeAllHooks) = function[^]*?^\t\};\n/gm, "", 6],
+    [/^\t\t\tdirty = stringifyValue\(dirty\);\n/gm, "", 1], // it is a string
+    [/^function AsyncGenerator[^]*?^\}\n/gm, "", 1],
+    [/^AsyncGenerator\.prototype\[[^]*?^\};\n/gm, "", 1],
+    [/^function _slicedToArray\(r, e\) \{[^]*?^\}/gm, "function _slicedToArray(r) { return r; }", 1],
+  ],
+  // What turns rules on, off and round, and how things are written that are never there or that we write ourselves.
+  "markdown-it/lib/ruler.mjs": [[/^Ruler\.prototype\.(at|before|after|enable|enableOnly|disable) = function[^]*?^\}\n/gm, "", 6]],
+  "markdown-it/lib/index.mjs": [[/^MarkdownIt\.prototype\.(enable|disable|use|parseInline|renderInline) = function[^]*?^\}\n/gm, "", 5]],
+  "markdown-it/lib/renderer.mjs": [[/^default_rules\.(code_block|fence|image|html_block|html_inline) = function[^]*?^\}\n/gm, "", 5]],
+};
+
+/** Vite plugin that makes those cuts; fails where something is not what it was. */
+export function lean() {
   return {
-    name: "lean-purify",
+    name: "lean",
     transform(code, id) {
-      if (!/dompurify\/dist\/purify\.es\.mjs/.test(id)) return undefined;
-      let found = 0;
-      const lean = code
-        .replace(lists, (_, name, more = "") => (found++, `const ${name}${more} = freeze([]);`))
-        .replace(options, () => (found++, ""));
-      if (found !== 17) throw new Error(`${found} of 17 parts of DOMPurify were found: look at leanPurify again`);
-      return { code: lean, map: null };
+      const file = Object.keys(cuts).find((path) => id.split("?")[0].endsWith(`node_modules/${path}`));
+      if (!file) return undefined;
+      for (const [pattern, instead, times] of cuts[file]) {
+        const found = code.match(pattern)?.length ?? 0;
+        if (found !== times) throw new Error(`${file}: ${found} of ${times} of ${pattern} are there; look at scripts/standins.mjs again`);
+        code = code.replace(pattern, instead);
+      }
+      return { code, map: null };
     },
   };
 }
