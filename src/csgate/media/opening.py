@@ -10,6 +10,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
 from csgate.config import MediaSettings
 from csgate.errors import ConfigError
+from csgate.media.folder import remove_unfinished
 from csgate.media.store import Backend
 
 FOLDER_MODE = 0o700
@@ -43,6 +44,7 @@ def open_backend(settings: MediaSettings, data_dir: Path) -> Backend:
 
 def _folder(folder: Path) -> LocalStore:
     folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    remove_unfinished(folder)
     return LocalStore(folder.absolute(), automatic_cleanup=True)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeVar
 
 import obstore
@@ -18,6 +19,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
 from csgate.errors import MediaUnavailable
+from csgate.media.folder import write_file
 from csgate.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -59,16 +61,21 @@ class Store:
 
     Every method but :meth:`watch` raises ``MediaUnavailable`` where the store does not answer in time or refuses, and
     ValueError for a key that is not one, which is a fault of ours.
+
+    ``durable``: what was put into a folder is on its disk; buckets see to that themselves.
     """
 
-    def __init__(self, backend: Backend, telemetry: Telemetry, *, seconds: float, requests: int) -> None:
+    def __init__(
+        self, backend: Backend, telemetry: Telemetry, *, seconds: float, requests: int, durable: bool = True
+    ) -> None:
         self._backend = backend
+        self._durable = durable
         self._seconds = seconds
         self._limiter = trio.CapacityLimiter(requests)
         self._log = telemetry.log
         self._metrics = telemetry.metrics
         self._suspected = trio.Event()
-        self._local = isinstance(backend, LocalStore)
+        self._folder = Path(str(backend.prefix)) if isinstance(backend, LocalStore) else None
         self.trouble: str | None = None
 
     @property
@@ -127,12 +134,15 @@ class Store:
             type, cache: headers Content-Type and Cache-Control, where the store keeps such.
         """
         _check(key)
-        attributes = {} if self._local else {"Content-Type": type, "Cache-Control": cache}
+        attributes = {"Content-Type": type, "Cache-Control": cache}
         attributes = {name: value for name, value in attributes.items() if value}
 
         def put() -> bool:
             if not isinstance(data, bytes):
                 data.seek(0)
+            if self._folder is not None:
+                write_file(self._folder, key, data, durable=self._durable)
+                return True
             obstore.put(self._backend, key, data, attributes=attributes or None, max_concurrency=1)
             return True
 
@@ -222,7 +232,7 @@ class Listing:
         self._stream: ListStream[Sequence[ObjectMeta]] | None = None
 
     async def more(self) -> list[Entry]:
-        """The next 1,000 at most; none at the end.
+        """The next 1,000 at most; none at the end. What somebody else put there, under no name of ours, is left out.
 
         Raises:
             MediaUnavailable: as everything of the store's.
@@ -231,9 +241,15 @@ class Listing:
         def following() -> list[Entry]:
             if self._stream is None:
                 self._stream = obstore.list(self._store.backend, self._prefix, chunk_size=LIST_CHUNK)
-            return [
-                Entry(meta["path"], meta["size"], meta["last_modified"].timestamp()) for meta in next(self._stream, ())
-            ]
+            for chunk in self._stream:
+                found = [
+                    Entry(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                    for meta in chunk
+                    if _PATH.fullmatch(meta["path"])
+                ]
+                if found:
+                    return found
+            return []
 
         return await self._store.ask("list", following) or []
 
