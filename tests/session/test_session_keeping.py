@@ -9,6 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 from csgate.errors import BadImage, Overloaded, StoreUnavailable
 from csgate.events import AckEvent, Draft, ErrorEvent, MessageEvent, Picture, Principal, ReplyEvent
 from csgate.session import Turn
+from csgate.session.answering import KEPT_WITHIN_S
+from tests.session.conftest import inline_sqlite
 
 PHOTO = Picture(b"photo", "binary", "pictures/1")
 
@@ -153,6 +155,47 @@ async def test_a_person_gets_to_see_the_picture(autojump_clock: object, rig: Any
         assert (await sink.wait(ErrorEvent)).code == "overloaded"
         await attachment.submit("e", "words alone", None)
         assert (await sink.wait(ReplyEvent, count=3)).source == "muted"
+
+
+async def test_a_turn_that_fails_otherwise_has_its_picture_kept(
+    autojump_clock: object, rig: Any, ann: Principal
+) -> None:
+    async def answer(turn: Turn) -> Draft:
+        await trio.sleep(1.0)
+        raise StoreUnavailable("no model")
+
+    rig.answer, rig.keep = answer, Keeper(seconds=1.2)
+    sink = rig.recorder()
+    async with rig.open() as conversations:
+        attachment = await conversations.attach(ann, sink)
+        await attachment.submit("a", "look", PHOTO)
+        assert (await sink.wait(ErrorEvent)).code == "overloaded"
+        conversations.begin_drain()
+        await conversations.drained()
+        assert rig.keep.kept == [(attachment.conversation, "pictures/1")]
+
+
+@pytest.mark.parametrize("seconds", [0.3, 2.0])
+async def test_a_stopped_turn_is_open_in_the_store_until_its_picture_is_kept(
+    autojump_clock: object, bare_rig: Any, ann: Principal, seconds: float
+) -> None:
+    """So that the next process would keep it; but a slow store makes nobody wait long."""
+    rig = bare_rig(inline_sqlite())
+    rig.keep = Keeper(seconds=seconds)
+    sink = rig.recorder()
+    async with rig.open() as conversations:
+        attachment = await conversations.attach(ann, sink)
+        await attachment.submit("a", "sleep 9", None)
+        await attachment.submit("b", "waits", PHOTO)
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        attachment.cancel("b")
+        await sink.wait(ErrorEvent)
+        assert trio.current_time() - began == pytest.approx(min(seconds, KEPT_WITHIN_S), abs=0.2)
+        assert len(rig.keep.kept) == (seconds < KEPT_WITHIN_S)
+        conversations.begin_drain()
+        await conversations.drained()
+        assert rig.keep.kept == [(attachment.conversation, "pictures/1")]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import io
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -39,6 +39,7 @@ class SpooledUpload:
 
         Raises:
             TooLarge: more than an upload may have.
+            Overloaded: the disk takes no more.
         """
         spool = self._spool
         if self.size + len(data) > spool.upload_bytes:
@@ -52,15 +53,24 @@ class SpooledUpload:
             piece, self._buffer = self._buffer, bytearray()
             try:
                 await trio.to_thread.run_sync(self._append, piece)
+            except OSError as error:
+                raise _no_room(error) from error
             finally:
                 self._held -= len(piece)
                 spool.account(-len(piece))
 
     def content(self) -> BinaryIO:
-        """All of it, as a file to be read from its beginning. Works on the disk: for a worker thread."""
+        """All of it, as a file to be read from its beginning. Works on the disk: for a worker thread.
+
+        Raises:
+            Overloaded: the disk takes no more.
+        """
         if self._file is None:
             return io.BytesIO(self._buffer)
-        self._append(self._buffer)
+        try:
+            self._append(self._buffer)
+        except OSError as error:
+            raise _no_room(error) from error
         self._buffer = bytearray()
         self._file.seek(0)
         return self._file
@@ -71,7 +81,8 @@ class SpooledUpload:
         self._held = 0
         self._buffer = bytearray()
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what was not written is not wanted any more
+                self._file.close()
 
     def _append(self, piece: bytearray) -> None:
         if self._file is None:
@@ -113,6 +124,10 @@ class Spool:
         finally:
             upload.close()
             self._left += 1
+
+
+def _no_room(error: OSError) -> Overloaded:
+    return Overloaded(f"spooling: {error.strerror or error}", retry_after=RETRY_AFTER_S)
 
 
 def too_large(max_bytes: int) -> TooLarge:

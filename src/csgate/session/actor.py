@@ -30,7 +30,7 @@ from csgate.events import (
 )
 from csgate.session import finals
 from csgate.session.acceptance import RETRY_SOON_S, accept_agent, accept_customer
-from csgate.session.answering import answer_turn
+from csgate.session.answering import answer_turn, keep_anyway
 from csgate.session.handoff import Cue, next_state
 from csgate.session.identity import new_notice_id, new_reference
 from csgate.session.persistence import until_stored
@@ -298,8 +298,7 @@ class Actor:
 
     def _end(self, turn: PendingTurn, why: Stop) -> None:
         """Ends a turn that does not run."""
-        if not self._conversation.vanished:
-            self._office.keep_anyway(self._conversation.header.id, turn.open.picture)
+        keep_anyway(self._conversation, turn)
         turn.final = finals.stopped(
             turn.open.id, why, "", turn.open.language, new_reference(), self._office.timestamp()
         )
@@ -316,6 +315,10 @@ class Actor:
         office, conversation = self._office, self._conversation
         assert turn.final is not None
         turn.settling = True
+        if turn.kept is not None and not office.prompt:
+            # The store has the picture until the turn is over there, so a process that dies now loses nothing.
+            with trio.move_on_at(turn.kept_by):
+                await turn.kept.wait()
         try:
             finished = await until_stored(partial(self._finish, turn, turn.final), office.telemetry)
             if finished is not None:

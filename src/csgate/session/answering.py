@@ -21,6 +21,8 @@ from csgate.session.turn import PendingTurn, Turn
 if TYPE_CHECKING:
     from csgate.session.conversation import Conversation
 
+KEPT_WITHIN_S: Final = 0.5
+"""A turn that was stopped, or failed, waits so long for its picture; beyond that, it is kept in the background."""
 _OFFSET: Final = attrgetter("offset")
 
 
@@ -56,12 +58,13 @@ async def answer_turn(conversation: "Conversation", pending: PendingTurn, wake: 
             _report(conversation, failure, new_reference())
         pending.hand_over = False
         final = _stopped(conversation, pending)
-        if not conversation.vanished:
-            office.keep_anyway(conversation.header.id, pending.open.picture)
+        keep_anyway(conversation, pending)
     elif final is None:
         failure = TurnTimeout() if failure is None else failure
         ref = new_reference()
         _report(conversation, failure, ref)
+        if not isinstance(failure, PeerError):
+            keep_anyway(conversation, pending)
         told = failure if isinstance(failure, CsgateError) else Internal()
         final = finals.failed(pending.open.id, told, pending.open.language, ref, office.timestamp())
     pending.final = final
@@ -83,6 +86,13 @@ async def _keep(conversation: "Conversation", pending: PendingTurn) -> None:
     if office.keep is not None:
         id, picture, deadline = conversation.header.id, pending.open.picture, pending.scope.deadline
         await keep_by(office.keep, id, picture, deadline, office.telemetry)
+
+
+def keep_anyway(conversation: "Conversation", pending: PendingTurn) -> None:
+    """Has the picture of a turn kept that ends otherwise: the log shows it, whatever became of the answer."""
+    if not conversation.vanished:
+        pending.kept_by = trio.current_time() + KEPT_WITHIN_S
+        pending.kept = conversation.office.keep_anyway(conversation.header.id, pending.open.picture)
 
 
 def _stopped(conversation: "Conversation", pending: PendingTurn) -> FinalEvent:

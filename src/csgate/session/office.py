@@ -37,6 +37,7 @@ class Office:
     Attributes:
         live: the conversations with somebody attached or work pending, by id.
         keep: keeps the pictures of messages; None where they are not kept.
+        keeping: how many pictures are kept in the background.
         open_bytes: of the pictures that open turns hold.
         prompt: the store never yields.
         shared: the store, where other processes use it too.
@@ -54,6 +55,7 @@ class Office:
         "closed",
         "draining",
         "keep",
+        "keeping",
         "live",
         "open_bytes",
         "open_turns",
@@ -83,6 +85,7 @@ class Office:
         self.telemetry = telemetry
         self.live: dict[str, Conversation] = {}
         self.open_turns = 0
+        self.keeping = 0
         self.open_bytes = 0
         self.draining = False
         self.closed = False
@@ -110,11 +113,26 @@ class Office:
         """Starts a task that outlives whoever calls."""
         self._context.run(self._start_soon, async_fn, *args)
 
-    def keep_anyway(self, conversation: str, picture: Picture | None) -> None:
-        """Has the picture of a turn that has ended kept, in the background."""
-        if self.keep is not None and picture is not None and picture.reference is not None:
+    def keep_anyway(self, conversation: str, picture: Picture | None) -> trio.Event | None:
+        """Has the picture of a turn that has ended kept, in the background; :meth:`quiet` waits for it.
+
+        What is set when that is done, or given up; None where there is nothing to keep.
+        """
+        if self.keep is None or picture is None or picture.reference is None:
+            return None
+        done = trio.Event()
+        self.keeping += 1
+        self.start(self._keep_anyway, self.keep, conversation, picture, done)
+        return done
+
+    async def _keep_anyway(self, keep: Keep, conversation: str, picture: Picture, done: trio.Event) -> None:
+        try:
             deadline = trio.current_time() + self.settings.turn_seconds
-            self.start(keep_anyway, self.keep, conversation, picture, deadline, self.telemetry)
+            await keep_anyway(keep, conversation, picture, deadline, self.telemetry)
+        finally:
+            done.set()
+            self.keeping -= 1
+            self._quiet.set()
 
     # --- Conversations, counted ---
 
@@ -189,7 +207,7 @@ class Office:
             self._quiet.set()
 
     async def quiet(self) -> None:
-        """Waits until no turn is open."""
-        while self.open_turns:
+        """Waits until no turn is open, and no picture of one is still to be kept."""
+        while self.open_turns or self.keeping:
             self._quiet = trio.Event()
             await self._quiet.wait()

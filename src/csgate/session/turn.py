@@ -77,6 +77,8 @@ class PendingTurn:
         "final",
         "hand_over",
         "held_bytes",
+        "kept",
+        "kept_by",
         "offset",
         "open",
         "scope",
@@ -97,6 +99,10 @@ class PendingTurn:
         self.stop: Stop | None = None
         self.final: FinalEvent | None = None
         self.hand_over = False
+        # Set once the picture of a turn that ended otherwise is kept, or given up; None where there is none to keep.
+        # The final event waits for it, but not beyond ``kept_by``.
+        self.kept: trio.Event | None = None
+        self.kept_by = math.inf
         self.settling = False
 
     def end(self, why: Stop) -> None:
