@@ -3,6 +3,8 @@ export type Random = () => number;
 
 const BASE_MS = 500;
 const CAP_MS = 30_000;
+/** Whatever a gateway asks for. A longer timer than some 24 days would end at once. */
+const MOST_MS = 3_600_000;
 
 /**
  * How long to wait before coming back, in milliseconds: exponential with full jitter (a uniform draw between nothing and
@@ -23,12 +25,12 @@ export class Backoff {
 
   /** At most `ms`: for when many have to go, and have that long to do it. */
   within(ms: number): number {
-    return this.random() * ms;
+    return this.random() * Math.min(ms, MOST_MS);
   }
 
   /** At least `ms`, spread over as much again: for when the gateway names a time. */
   spread(ms: number): number {
-    return ms + this.within(Math.max(ms, BASE_MS));
+    return Math.min(ms, MOST_MS) + this.within(Math.max(ms, BASE_MS));
   }
 
   /** It worked: the next failure is the first again. */

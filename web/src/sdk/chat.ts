@@ -33,6 +33,8 @@ const MAX_REQUESTS = 64;
 const THEIR_TYPING_MS = 10_000;
 const SAVE_AFTER_MS = 400;
 const SAVED_ENTRIES = 200;
+/** A frame that has not come by then will not come soon. */
+const HIDDEN_MS = 200;
 /** For the first tab to get a conversation, before another tries. */
 const FIRST_MS = 20_000;
 
@@ -143,7 +145,7 @@ export class Chat {
    * @throws {Error} too much waits already.
    */
   async send({ text = "", picture, original = false }: OutgoingMessage): Promise<string> {
-    const said = text.trim() ? text : "";
+    const said = text.trim() ? whole(text) : "";
     if (!said && !picture) throw new TypeError("A message needs text or a picture.");
     const { outbox } = await this.#ready();
     if (outbox.full) throw new Error("Too many messages wait to be sent.");
@@ -191,12 +193,12 @@ export class Chat {
   /** How good the reply to that message was. */
   rate(replyId: string, score: 1 | 2 | 3 | 4 | 5, comment?: string): void {
     this.#dispatch({ type: "rated", reply: replyId, score });
-    this.#request({ type: "rate", reply: replyId, score, ...(comment ? { comment: comment.slice(0, 2000) } : {}) });
+    this.#request({ type: "rate", reply: replyId, score, ...(comment ? { comment: whole(comment.slice(0, 2000)) } : {}) });
   }
 
   /** Asks for a person. */
   handoff(reason?: string): void {
-    this.#request({ type: "handoff", ...(reason ? { reason: reason.slice(0, 500) } : {}) });
+    this.#request({ type: "handoff", ...(reason ? { reason: whole(reason.slice(0, 500)) } : {}) });
   }
 
   /** Shows the other side that somebody writes; to be called at each key, and with false when nobody does any more. */
@@ -520,13 +522,26 @@ export class Chat {
     this.#snapshot = undefined;
     if (this.#scheduled || !this.#listeners.size) return;
     this.#scheduled = true;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const tell = (): void => {
+      clearTimeout(timer);
+      if (!this.#scheduled) return;
       this.#scheduled = false;
-      for (const listener of [...this.#listeners]) listener(this.snapshot);
+      for (const listener of [...this.#listeners]) {
+        try {
+          listener(this.snapshot);
+        } catch (error) {
+          // The page's own to mend; it keeps nobody else from hearing.
+          setTimeout(() => {
+            throw error;
+          });
+        }
+      }
     };
-    // A page that nobody sees has no frames.
-    if (globalThis.document?.visibilityState === "visible") requestAnimationFrame(tell);
-    else queueMicrotask(tell);
+    // A page that nobody sees has no frames; nor has one that is hidden before its next one comes.
+    if (globalThis.document?.visibilityState !== "visible") return queueMicrotask(tell);
+    requestAnimationFrame(tell);
+    timer = setTimeout(tell, HIDDEN_MS);
   }
 
   /** For the next page to show at once, before the gateway has answered. */
@@ -547,6 +562,8 @@ export class Chat {
 const placeKey = (scope: string): string => `place ${scope}`;
 const logKey = (scope: string): string => `log ${scope}`;
 const ignore = (): void => {};
+/** Halves of characters, which a cut leaves behind, are in no UTF-8: a gateway could not read what holds one. */
+const whole = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd");
 
 /** In full, and only where it can be nothing but a picture. */
 function pictureAddress(url: string | null | undefined, origin: string): string | null {

@@ -1,6 +1,7 @@
 /** One connection: greeting, reading, writing, signs of life. What it means is decided at the desk. */
 import type { Address } from "./address.js";
 import { type ClientEnvelope, type ClientHello, type ServerEnvelope, type ServerWelcome, SUBPROTOCOL } from "./protocol.js";
+import { read } from "./read.js";
 import { NoToken, type Tokens } from "./tokens.js";
 
 /** How a connection ended. */
@@ -149,8 +150,8 @@ export class Link {
     if (this.over) return;
     this.#heard = Date.now();
     this.#answered = true;
-    const event = decoded(data);
-    if (!event) return; // a later version of the protocol may say more than we know
+    const event = read(data);
+    if (!event) return;
     if (event.type === "draining") {
       this.wait = event.reconnect_after_ms;
       if (this.welcome) this.desk.draining(this, this.wait);
@@ -188,7 +189,8 @@ export class Link {
     let due = this.#heard + PING_AFTER_MS;
     if (this.desk.expectsAck(this)) due = Math.min(due, Math.max(this.#heard, this.#queued) + ACK_AFTER_MS);
     const rest = due - Date.now();
-    if (rest <= 0) this.#ping(PONG_MS);
+    // More than there can be: the clock was set back.
+    if (rest <= 0 || rest > PING_AFTER_MS) this.#ping(PONG_MS);
     else this.#set(rest, () => this.#watch());
   }
 
@@ -227,15 +229,5 @@ export class Link {
       if (socket.readyState < 2) socket.close(1000);
     }
     this.desk.over(this, ended);
-  }
-}
-
-function decoded(data: unknown): ServerEnvelope | undefined {
-  if (typeof data !== "string") return undefined;
-  try {
-    const event: unknown = JSON.parse(data);
-    return typeof event === "object" && event !== null && "type" in event ? (event as ServerEnvelope) : undefined;
-  } catch {
-    return undefined;
   }
 }

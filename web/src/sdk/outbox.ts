@@ -279,7 +279,7 @@ export class Outbox {
   /** An error that is not in the log. Returns whether the message is sent again, so that there is nothing to tell. */
   refused(error: ServerError): boolean {
     // One that came before its message could be read does not name it; only one is on its way.
-    const job = error.id ? this.#jobs.get(error.id) : error.code === "too_large" ? this.#mine().find((one) => one.sentOn && !one.item.acked) : undefined;
+    const job = error.id ? this.#jobs.get(error.id) : error.code === "too_large" || error.code === "bad_json" ? this.#mine().find((one) => one.sentOn && !one.item.acked) : undefined;
     if (!job || job.item.acked) return false;
     job.sentOn = undefined;
     if (typeof error.retry_after === "number" && job.refusals < MAX_REFUSALS) {

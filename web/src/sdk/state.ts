@@ -14,6 +14,7 @@ import type {
   ServerTyping,
   ServerWelcome,
 } from "./protocol.js";
+import { MAX_TEXT } from "./read.js";
 import type { ConversationState, Entry, ErrorEntry, OtherMessage, OwnMessage, PictureView, ReplyEntry, StateEntry } from "./types.js";
 
 /** An entry that has its place in the log. */
@@ -235,7 +236,7 @@ function piece(state: State, event: ServerDelta | ServerSnapshot): State {
   const { id, attempt, seq } = told;
   const before = state.live.find(({ entry }) => entry.id === id);
   const goesOn = told.type === "delta" && before?.attempt === attempt;
-  const text = goesOn ? before.entry.text + told.text : told.text;
+  const text = (goesOn ? before.entry.text + told.text : told.text).slice(0, MAX_TEXT);
   const entry: ReplyEntry = before
     ? { ...before.entry, text }
     : { kind: "reply", id, text, done: false, stopped: false, tags: [], analysis: "", source: "", timing: {}, quickReplies: [], at: latest(state) };
