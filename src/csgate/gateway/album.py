@@ -46,6 +46,8 @@ async def open_album(
         max_pixels=config.inference.max_pixels,
         known=known,
         now=now,
+        # As the conversations themselves.
+        durable=config.session.store != "memory" and config.session.durability == "full",
     ) as opened:
         yield opened
 

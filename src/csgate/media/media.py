@@ -162,6 +162,7 @@ async def open_media(
     max_pixels: int,
     known: Callable[[str], Awaitable[bool]],
     now: Callable[[], float] = time.time,
+    durable: bool = True,
 ) -> AsyncIterator[Media]:
     """Opens the store and yields; it is watched and swept meanwhile. A store that is down is no reason not to start.
 
@@ -169,6 +170,7 @@ async def open_media(
         secret: the node's; all nodes that share a store need the same.
         known: whether a conversation still exists. Whoever shares a store (a bucket with a prefix, or a folder) has to
             know the same conversations, as the pictures of others are swept out.
+        durable: whether what was put into a folder survives a power failure. It costs the time of the disk.
 
     Raises:
         ConfigError: a setting cannot be used.
@@ -176,7 +178,7 @@ async def open_media(
     if settings.deliver == "redirect" and not settings.store.startswith(("s3://", "gs://", "az://")):
         raise ConfigError("media.deliver is 'redirect', but only a bucket can sign addresses; set media.store.")
     backend = await trio.to_thread.run_sync(open_backend, settings, data_dir)
-    store = Store(backend, telemetry, seconds=settings.store_seconds, requests=settings.store_requests)
+    store = Store(backend, telemetry, seconds=settings.store_seconds, requests=settings.store_requests, durable=durable)
     limits = Limits(max_pixels, settings.max_width, settings.quality, settings.max_frames)
     workshop = Workshop(limits, telemetry, threads=settings.threads)
     spool = Spool(
