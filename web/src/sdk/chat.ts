@@ -1,14 +1,17 @@
 import { home } from "./address.js";
 import { Backoff, type Random } from "./backoff.js";
 import { Director, type Watcher } from "./director.js";
+import { First } from "./first.js";
+import { Gallery, lasting, pictureAddress } from "./gallery.js";
 import type { Desk, Ended, Link } from "./link.js";
 import { Outbox, type OutboxDesk } from "./outbox.js";
 import { compressPicture, UnsupportedPicture } from "./picture.js";
 import type { ClientHello, ServerEnvelope, ServerWelcome } from "./protocol.js";
 import { Roster } from "./roster.js";
 import { type ChatEvent, entriesOf, isChatEvent, type LocalEvent, lost, news, reduce, START, type State } from "./state.js";
-import { type Item, openStore, type Store } from "./store.js";
+import { type Item, MemoryStore, openStore, type Store } from "./store.js";
 import { randomId, type TabMessage, Tabs } from "./tabs.js";
+import { Teller } from "./teller.js";
 import { Tokens } from "./tokens.js";
 import type { ChatOptions, Connection, Failure, OutgoingMessage, Snapshot } from "./types.js";
 import { Typist } from "./typist.js";
@@ -33,10 +36,6 @@ const MAX_REQUESTS = 64;
 const THEIR_TYPING_MS = 10_000;
 const SAVE_AFTER_MS = 400;
 const SAVED_ENTRIES = 200;
-/** A frame that has not come by then will not come soon. */
-const HIDDEN_MS = 200;
-/** For the first tab to get a conversation, before another tries. */
-const FIRST_MS = 20_000;
 
 /** What exists once it is known who this is. */
 interface Inner {
@@ -55,8 +54,7 @@ interface Inner {
 export class Chat {
   #state: State = START;
   #snapshot: Snapshot | undefined;
-  readonly #listeners = new Set<(snapshot: Snapshot) => void>();
-  #scheduled = false;
+  readonly #teller = new Teller(() => this.snapshot);
   #connection: Connection = "closed";
   #retryAt: number | undefined;
   #problem: Failure | undefined;
@@ -73,10 +71,18 @@ export class Chat {
   /** No connection of this page has been on the conversation yet: the page that comes is what was asked for. */
   #fresh = true;
   #gone: string | undefined;
-  #releaseFirst: (() => void) | undefined;
+  readonly #first = new First();
+  /** Whose conversation the state is. */
+  #scope: string | undefined;
+  /** Where the browser is to keep nothing: what waits outlives `close`. */
+  #memory: Store | undefined;
+  /** Ends a wait for a token. */
+  #hurry: (() => void) | undefined;
+  /** Messages on their way into the outbox. */
+  readonly #coming = new Set<Promise<void>>();
   #unwatch: (() => void) | undefined;
   #requests: string[] = [];
-  readonly #urls = new Map<string, string>();
+  readonly #gallery = new Gallery();
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
   #quietTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #typist = new Typist((on) => this.#link()?.send({ type: "typing", on }));
@@ -98,16 +104,19 @@ export class Chat {
 
   /** Calls `listener` after changes, at most once a frame; returns what ends that. */
   subscribe(listener: (snapshot: Snapshot) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#teller.subscribe(listener);
   }
 
   /** Connects, and stays connected. Also after `close`, and after the gateway refused; while it waits, the next try is now. */
   start(): void {
     if (this.#opening) {
-      if (this.#connection === "refused") this.#inner?.director.start();
-      else if (this.#connection === "waiting" || this.#connection === "offline") this.#inner?.director.wake();
-      return;
+      if (this.#connection === "waiting" || this.#connection === "offline") {
+        this.#hurry?.();
+        this.#inner?.director.wake();
+      }
+      if (this.#connection !== "refused") return;
+      if (!this.#inner?.tokens.foreign) return this.#inner?.director.start();
+      void this.close(); // to be opened for somebody else
     }
     this.#set("connecting");
     const life = ++this.#life;
@@ -121,21 +130,24 @@ export class Chat {
   /** Ends the connection. What waits to be sent is kept for the next time. */
   async close(): Promise<void> {
     const inner = this.#inner;
-    await this.#save();
+    const kept = [this.#save(), ...this.#coming];
     this.#life++;
     this.#opening = this.#inner = undefined;
     for (const timer of [this.#saveTimer, this.#quietTimer]) clearTimeout(timer);
     this.#typist.stop();
     this.#unwatch?.();
-    this.#releaseFirst?.();
+    this.#first.release();
+    this.#hurry?.();
     inner?.director.stop("closed");
     inner?.outbox.stop();
-    inner?.tabs.close();
-    inner?.store.close();
-    for (const url of this.#urls.values()) URL.revokeObjectURL(url);
-    this.#urls.clear();
+    this.#state = lasting(this.#state);
+    this.#gallery.clear();
+    this.#welcome = undefined;
     this.#fresh = true;
     this.#set("closed");
+    await Promise.allSettled(kept);
+    inner?.tabs.close();
+    inner?.store.close();
   }
 
   /**
@@ -151,12 +163,14 @@ export class Chat {
     if (outbox.full) throw new Error("Too many messages wait to be sent.");
     this.#typist.type(false);
     const item = outbox.create(randomId(), said);
-    if (!picture) {
-      outbox.add(item);
-      await outbox.commit(item);
-      return item.id;
-    }
-    this.#urls.set(item.id, URL.createObjectURL(picture));
+    const coming = picture ? this.#picture(outbox, item, picture, original) : (outbox.add(item), outbox.commit(item));
+    this.#coming.add(coming);
+    await coming.finally(() => this.#coming.delete(coming));
+    return item.id;
+  }
+
+  async #picture(outbox: Outbox, item: Item, picture: Blob, original: boolean): Promise<void> {
+    this.#gallery.add(item.id, picture);
     outbox.add({ ...item, picture: { bytes: new ArrayBuffer(0), type: picture.type, width: 0, height: 0 } });
     try {
       const { blob, width, height } = original ? { blob: picture, width: 0, height: 0 } : await compressPicture(picture);
@@ -165,19 +179,19 @@ export class Chat {
       const code = error instanceof UnsupportedPicture ? "unsupported_image" : "storage";
       await outbox.spoil(item.id, { code, text: "This picture cannot be opened. Please send JPEG, PNG, WebP or GIF.", retryable: false });
     }
-    return item.id;
   }
 
   /** Sends again what failed; asks again, as a new message, what ended in an error. */
   retry(id: string): void {
-    void this.#ready().then(async ({ outbox }) => {
+    const again = async ({ outbox }: Inner): Promise<void> => {
       if (await outbox.retry(id)) return;
       const ended = outbox.takeEnded(id);
       const own = this.#state.log.find((entry) => entry.kind === "own" && entry.id === id);
       const text = ended?.text ?? (own?.kind === "own" ? own.text : "");
       if (ended?.picture) await this.send({ text, picture: new Blob([ended.picture.bytes], { type: ended.picture.type }), original: true });
       else if (text) await this.send({ text });
-    }, ignore);
+    };
+    this.#ready().then(again).catch(ignore);
   }
 
   /** Withdraws a message that was not sent, or failed. */
@@ -214,8 +228,7 @@ export class Chat {
     await store.set(logKey(scope), undefined);
     this.#conversation = undefined;
     this.#requests = [];
-    for (const url of this.#urls.values()) URL.revokeObjectURL(url);
-    this.#urls.clear();
+    this.#gallery.clear();
     this.#moveTo(undefined);
     tabs.tell({ moved: scope });
     director.restart("a new conversation");
@@ -230,17 +243,22 @@ export class Chat {
 
   async #open(life: number): Promise<Inner> {
     const name = this.#options.storage === undefined ? "csgate" : this.#options.storage;
-    const store = await openStore(name);
+    const store = name === null ? (this.#memory ??= new MemoryStore()) : await openStore(name);
     const tabs = new Tabs(name, (message) => void this.#tabSays(message));
     const tokens = new Tokens(this.#options.token, store, tabs, () => [this.#roster.current, ...this.#roster.all].map((one) => one.origin));
-    const scope = await this.#whoAmI(tokens, life);
+    const leave = (): never => {
+      tabs.close();
+      store.close();
+      throw new Error("closed");
+    };
+    const scope = await this.#whoAmI(tokens, life).catch(leave);
     const outboxDesk: OutboxDesk = {
-      link: () => this.#link(),
+      link: () => (life === this.#life ? this.#link() : undefined),
       limits: () => this.#welcome?.limits ?? {},
       offset: () => this.#state.offset,
-      show: (entry, after) => this.#dispatch({ type: "put", entry, after }),
-      hide: (id) => this.#dispatch({ type: "drop", id }),
-      pictureUrl: (item) => this.#pictureUrl(item),
+      show: (entry, after) => life === this.#life && this.#dispatch({ type: "put", entry, after }),
+      hide: (id) => life === this.#life && this.#dispatch({ type: "drop", id }),
+      pictureUrl: (item) => (life === this.#life ? this.#gallery.of(item) : undefined),
     };
     const outbox = new Outbox(outboxDesk, store, tabs, scope, this.#backoff, (signal, progress) => ({
       origin: this.#roster.current.origin,
@@ -253,11 +271,7 @@ export class Chat {
     const director = new Director(this.#roster, this.#desk(tokens, outbox), this.#watcher(outbox, store, tabs, scope), this.#seams.random ?? Math.random);
     const inner: Inner = { store, tabs, tokens, outbox, director, scope };
     if (life === this.#life) await this.#restore(inner);
-    if (life !== this.#life) {
-      tabs.close();
-      store.close();
-      throw new Error("closed");
-    }
+    if (life !== this.#life) leave();
     this.#inner = inner;
     await outbox.load();
     this.#unwatch = watchSleep({
@@ -277,7 +291,10 @@ export class Chat {
         this.#problem = { code: "no_token", text: String(error), retryable: true };
         const delay = this.#backoff.next();
         this.#set(hasNetwork() ? "waiting" : "offline", Date.now() + delay);
-        await new Promise((resolve) => setTimeout(resolve, delay));
+        await new Promise<void>((resolve) => {
+          this.#hurry = resolve;
+          setTimeout(resolve, delay);
+        });
         if (life !== this.#life) throw error;
         this.#set("connecting");
       }
@@ -285,10 +302,16 @@ export class Chat {
   }
 
   async #restore({ store, scope }: Inner): Promise<void> {
+    if (this.#scope !== undefined && scope !== this.#scope) {
+      this.#state = START;
+      this.#requests = [];
+      this.#changed();
+    }
+    this.#scope = scope;
     const kept = await store.get<State>(logKey(scope));
     const conversation = this.#conversation ?? (await store.get<string>(placeKey(scope)));
     if (!conversation) return;
-    if (kept?.conversation === conversation) this.#dispatch({ type: "restore", state: kept });
+    if (kept?.conversation === conversation && Array.isArray(kept.log)) this.#dispatch({ type: "restore", state: kept });
     else if (this.#state.conversation !== conversation) this.#dispatch({ type: "forget", conversation });
   }
 
@@ -339,7 +362,7 @@ export class Chat {
   }
 
   #disconnected(outbox: Outbox, refused?: Ended): void {
-    this.#releaseFirst?.();
+    this.#first.release();
     this.#welcome = undefined;
     this.#typist.stop();
     this.#seams.observe?.(refused ? { type: "refused", number: refused.code } : { type: "disconnected" });
@@ -350,24 +373,11 @@ export class Chat {
   /** Of several tabs that have no conversation yet, one begins it; the others go there. */
   async #prepare(store: Store, tabs: Tabs, scope: string): Promise<void> {
     if (this.#state.conversation || tabs.name === null) return;
-    await new Promise<void>((go) => {
-      const work = async (): Promise<void> => {
-        const conversation = await store.get<string>(placeKey(scope));
-        if (conversation && conversation !== this.#gone) {
-          this.#moveTo(conversation);
-          return go();
-        }
-        const begun = new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, FIRST_MS);
-          this.#releaseFirst = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-        });
-        go();
-        await begun;
-      };
-      tabs.alone(`first:${scope}`, work).catch(() => go());
+    await this.#first.ask(tabs, scope, async () => {
+      const conversation = await store.get<string>(placeKey(scope));
+      if (!conversation || conversation === this.#gone) return false;
+      this.#moveTo(conversation);
+      return true;
     });
   }
 
@@ -413,7 +423,7 @@ export class Chat {
       before = now;
       return now === undefined || now === gone ? conversation : now;
     });
-    this.#releaseFirst?.();
+    this.#first.release();
     if (settled !== undefined && settled !== conversation) {
       this.#moveTo(settled);
       director.restart("the conversation of another tab");
@@ -431,6 +441,7 @@ export class Chat {
     if (event.type === "history") {
       for (const missed of event.events) this.#hear(link, missed);
       const first = event.events[0]?.offset ?? 0;
+      if (!link.welcome?.recovered) this.#dispatch({ type: "page", first });
       const newer = new Set(this.#state.log.map((entry) => (entry.kind === "own" && entry.offset >= first ? entry.id : "")));
       this.#inner?.outbox.resume(link.welcome?.recovered || !first ? undefined : (id) => !newer.has(id));
     } else if (isChatEvent(event)) this.#hear(link, event);
@@ -468,7 +479,7 @@ export class Chat {
       const item = (await store.items(scope)).find(({ id }) => id === message.put.id);
       if (!item || item.owner !== message.owner || this.#inner !== inner) return;
       outbox.mirror(item);
-      const url = this.#pictureUrl(item);
+      const url = this.#gallery.of(item);
       this.#dispatch({ type: "put", entry: { ...message.put, ...(url ? { picture: { url } } : {}) }, after: message.after });
     } else if (message.moved === scope && !this.#conversation) {
       const conversation = await store.get<string>(placeKey(scope));
@@ -481,20 +492,12 @@ export class Chat {
 
   // --- what is seen ----------------------------------------------------------------------------------------------------------
 
-  #pictureUrl(item: Item): string | undefined {
-    let url = this.#urls.get(item.id);
-    if (!url && item.picture?.bytes.byteLength) {
-      url = URL.createObjectURL(new Blob([item.picture.bytes], { type: item.picture.type }));
-      this.#urls.set(item.id, url);
-    }
-    return url;
-  }
-
   #dispatch(event: ChatEvent | LocalEvent): void {
     const before = this.#state;
     this.#state = reduce(before, event);
     if (this.#state === before) return;
     this.#changed();
+    this.#gallery.sweep(this.#state);
     if (this.#state.log !== before.log) this.#saveTimer ??= setTimeout(() => void this.#save(), SAVE_AFTER_MS);
   }
 
@@ -520,28 +523,7 @@ export class Chat {
 
   #changed(): void {
     this.#snapshot = undefined;
-    if (this.#scheduled || !this.#listeners.size) return;
-    this.#scheduled = true;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const tell = (): void => {
-      clearTimeout(timer);
-      if (!this.#scheduled) return;
-      this.#scheduled = false;
-      for (const listener of [...this.#listeners]) {
-        try {
-          listener(this.snapshot);
-        } catch (error) {
-          // The page's own to mend; it keeps nobody else from hearing.
-          setTimeout(() => {
-            throw error;
-          });
-        }
-      }
-    };
-    // A page that nobody sees has no frames; nor has one that is hidden before its next one comes.
-    if (globalThis.document?.visibilityState !== "visible") return queueMicrotask(tell);
-    requestAnimationFrame(tell);
-    timer = setTimeout(tell, HIDDEN_MS);
+    this.#teller.changed();
   }
 
   /** For the next page to show at once, before the gateway has answered. */
@@ -550,12 +532,7 @@ export class Chat {
     this.#saveTimer = undefined;
     if (!this.#inner || this.#options.storage === null || !this.#state.epoch) return;
     const { store, scope } = this.#inner;
-    const log = this.#state.log.slice(-SAVED_ENTRIES).map((entry) => {
-      if (!("picture" in entry) || !entry.picture?.url.startsWith("blob:")) return entry;
-      const { picture: _, ...rest } = entry;
-      return rest;
-    });
-    await store.set(logKey(scope), { ...this.#state, log, live: [], waiting: [], typing: false });
+    await store.set(logKey(scope), lasting(this.#state, SAVED_ENTRIES));
   }
 }
 
@@ -564,17 +541,6 @@ const logKey = (scope: string): string => `log ${scope}`;
 const ignore = (): void => {};
 /** Halves of characters, which a cut leaves behind, are in no UTF-8: a gateway could not read what holds one. */
 const whole = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd");
-
-/** In full, and only where it can be nothing but a picture. */
-function pictureAddress(url: string | null | undefined, origin: string): string | null {
-  if (!url) return null;
-  try {
-    const { protocol, href } = new URL(url, origin);
-    return protocol === "https:" || protocol === "http:" || (protocol === "data:" && /^data:image\//i.test(href)) ? href : null;
-  } catch {
-    return null;
-  }
-}
 
 function refusalOf({ code, tokenless }: Ended): string {
   if (tokenless) return "no_token";

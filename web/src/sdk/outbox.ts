@@ -1,5 +1,6 @@
 /** Own messages from being written to being answered: which one is sent when, over which connection, in which form. */
 import type { Backoff } from "./backoff.js";
+import { frameOf } from "./frame.js";
 import type { Link } from "./link.js";
 import type { ServerError } from "./protocol.js";
 import type { Item, Store } from "./store.js";
@@ -27,8 +28,9 @@ interface Job {
   ready: boolean;
   sentOn?: Link | undefined;
   refusals: number;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, and how long that was then. */
   notBefore: number;
+  delay: number;
   progress?: number;
   uploading?: AbortController | undefined;
   uploadedAgain?: boolean;
@@ -36,10 +38,6 @@ interface Job {
 
 export const MAX_JOBS = 64;
 const MAX_JOB_BYTES = 64 * 1024 * 1024;
-/** Larger pictures are uploaded, where the gateway takes uploads. */
-export const INLINE_BYTES = 256 * 1024;
-/** What a frame holds besides text and picture, at most. */
-const HEADER_BYTES = 1024;
 const MAX_REFUSALS = 10;
 const MAX_DOUBLINGS = 4;
 /** Messages that ended in an error and can be asked again. */
@@ -92,7 +90,7 @@ export class Outbox {
 
   /** Shows a message that is being made ready; those after it wait for it. */
   add(item: Item): void {
-    this.#jobs.set(item.id, { item, ready: false, refusals: 0, notBefore: 0 });
+    this.#jobs.set(item.id, { item, ready: false, refusals: 0, notBefore: 0, delay: 0 });
     this.#show(item.id);
   }
 
@@ -141,8 +139,7 @@ export class Outbox {
   discard(id: string): void {
     this.#jobs.get(id)?.uploading?.abort();
     this.#jobs.delete(id);
-    this.#finished.add(id);
-    void this.store.drop(id);
+    this.#forget(id);
     this.tabs.tell({ drop: id });
     this.desk.hide(id);
     this.pump();
@@ -187,7 +184,7 @@ export class Outbox {
   mirror(item: Item, left = false): void {
     this.#jobs.delete(item.id); // it may have been this tab's
     this.#last = Math.max(this.#last, item.at);
-    this.desk.show(this.#view({ item, ready: true, refusals: 0, notBefore: 0 }), item.after);
+    this.desk.show(this.#view({ item, ready: true, refusals: 0, notBefore: 0, delay: 0 }), item.after);
     if (left || this.tabs.locks) this.tabs.watch(item.owner, () => this.#adopt(item.owner));
   }
 
@@ -200,7 +197,7 @@ export class Outbox {
         await this.store.drop(item.id);
         continue;
       }
-      this.#jobs.set(item.id, { item, ready: true, refusals: 0, notBefore: 0 });
+      this.#jobs.set(item.id, { item, ready: true, refusals: 0, notBefore: 0, delay: 0 });
       this.#show(item.id);
     }
     this.activate(undefined);
@@ -259,6 +256,8 @@ export class Outbox {
     if (!job || job.item.acked) return;
     job.item.acked = epoch ?? "";
     void this.store.put(job.item);
+    // What was sent a second time is stopped a second time.
+    if (job.item.cancelled) this.desk.link()?.send({ type: "cancel", id });
     this.pump();
   }
 
@@ -270,9 +269,7 @@ export class Outbox {
       this.#ended.set(id, job.item);
       if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
     }
-    this.#finished.add(id);
-    if (this.#finished.size > MAX_JOBS) this.#finished.delete(this.#finished.values().next().value as string);
-    void this.store.drop(id);
+    this.#forget(id);
     this.pump();
   }
 
@@ -284,7 +281,7 @@ export class Outbox {
     job.sentOn = undefined;
     if (typeof error.retry_after === "number" && job.refusals < MAX_REFUSALS) {
       // A node may refuse for as long as it drains: half a minute is more than ten times its second.
-      job.notBefore = Date.now() + this.backoff.spread(error.retry_after * 1000 * 2 ** Math.min(job.refusals++, MAX_DOUBLINGS));
+      this.#later(job, error.retry_after);
       this.#show(job.item.id);
       this.pump();
       return true;
@@ -316,10 +313,17 @@ export class Outbox {
       const wait = job.notBefore - Date.now();
       if (wait > 0) {
         clearTimeout(this.#timer);
-        this.#timer = setTimeout(() => this.pump(), wait);
+        // Not longer than was meant, should the clock be set back.
+        this.#timer = setTimeout(
+          () => {
+            job.notBefore = 0;
+            this.pump();
+          },
+          Math.min(wait, job.delay),
+        );
         return;
       }
-      const frame = this.#frame(job);
+      const frame = frameOf(job.item, this.desk.limits());
       if (typeof frame === "object" && "code" in frame) {
         void this.#fail(job, frame);
         return; // which pumps again
@@ -342,34 +346,6 @@ export class Outbox {
   /** In the order in which they were written. */
   #mine(): Job[] {
     return [...this.#jobs.values()].sort((one, other) => one.item.at - other.item.at);
-  }
-
-  /** What goes over the wire; undefined: the picture has to be uploaded first. */
-  #frame({ item }: Job): string | Uint8Array<ArrayBuffer> | Failure | undefined {
-    const limits = this.desk.limits();
-    const most = limits.max_message_bytes ?? Number.POSITIVE_INFINITY;
-    const tooLarge = (text: string): Failure => ({ code: "too_large", text, retryable: false });
-    if (limits.max_text_chars && item.text.length > limits.max_text_chars && [...item.text].length > limits.max_text_chars) {
-      return tooLarge(`The text is longer than ${limits.max_text_chars} characters.`);
-    }
-    const { picture } = item;
-    const head = { type: "message", id: item.id, ...(item.text ? { text: item.text } : {}) };
-    if (!picture) return JSON.stringify(head);
-    const size = picture.bytes.byteLength;
-    const uploads = limits.upload_bytes;
-    const fits = size + HEADER_BYTES + item.text.length * 3 <= most;
-    picture.form ??= uploads && (size > INLINE_BYTES || !fits) ? "upload" : "inline";
-    if (picture.form === "upload") {
-      if (picture.upload) return JSON.stringify({ ...head, upload: picture.upload });
-      return uploads && size > uploads ? tooLarge(`The picture is larger than ${uploads} bytes.`) : undefined;
-    }
-    if (!fits) return tooLarge(`The picture is larger than ${most} bytes.`);
-    const header = new TextEncoder().encode(JSON.stringify(head));
-    const frame = new Uint8Array(4 + header.length + size);
-    new DataView(frame.buffer).setUint32(0, header.length);
-    frame.set(header, 4);
-    frame.set(new Uint8Array(picture.bytes), 4 + header.length);
-    return frame;
   }
 
   async #upload(job: Job): Promise<void> {
@@ -396,11 +372,22 @@ export class Outbox {
       job.uploading = undefined;
       const failure: Failure = error instanceof UploadFailed ? error.failure : { code: "network", text: String(error), retryable: true };
       if (!failure.retryable || job.refusals >= MAX_REFUSALS) return void this.#fail(job, failure);
-      const wait = failure.retryAfter ?? 1;
-      job.notBefore = Date.now() + this.backoff.spread(wait * 1000 * 2 ** Math.min(job.refusals++, MAX_DOUBLINGS));
+      this.#later(job, failure.retryAfter ?? 1);
       this.#show(job.item.id);
       this.pump();
     }
+  }
+
+  #forget(id: string): void {
+    this.#finished.add(id);
+    if (this.#finished.size > MAX_JOBS) this.#finished.delete(this.#finished.values().next().value as string);
+    void this.store.drop(id);
+  }
+
+  /** After at least `seconds`, more with each refusal. */
+  #later(job: Job, seconds: number): void {
+    job.delay = this.backoff.spread(seconds * 1000 * 2 ** Math.min(job.refusals++, MAX_DOUBLINGS));
+    job.notBefore = Date.now() + job.delay;
   }
 
   async #fail(job: Job, failure: Failure): Promise<void> {

@@ -23,6 +23,8 @@ export interface Compressed {
 
 /** A file up to this size is sent as it is: stickers mostly. */
 export const SMALL_BYTES = 5 * 1024;
+/** A larger file is no photo, and would fill the memory of a phone. */
+const LARGEST_BYTES = 100 * 1024 * 1024;
 const WORKER_MS = 20_000;
 
 /** The picture is of no kind that the gateway or the browser can open. */
@@ -35,6 +37,7 @@ export class UnsupportedPicture extends Error {}
  * @throws {UnsupportedPicture} it cannot be opened here, and the gateway could not open it either.
  */
 export async function compressPicture(file: Blob, options: CompressOptions = {}): Promise<Compressed> {
+  if (file.size > LARGEST_BYTES) throw new UnsupportedPicture("too large");
   const bytes = new Uint8Array(await file.arrayBuffer());
   const known = sniff(bytes);
   // A file's type is what its name says; the gateway and the browser go by the bytes.

@@ -79,6 +79,8 @@ export type LocalEvent =
   | { type: "drop"; id: string }
   | { type: "rated"; reply: string; score: number }
   | { type: "quiet" }
+  /** The newest page came instead of what was missed; it begins at `first`. */
+  | { type: "page"; first: number }
   /** There is no conversation any more, or another one; own messages stay. */
   | { type: "forget"; conversation?: string }
   /** What was seen before the page was loaded. */
@@ -181,12 +183,15 @@ export function reduce(state: State, event: ChatEvent | LocalEvent): State {
       return isWaiting(state, event.id) ? { ...state, waiting: state.waiting.filter(({ entry }) => entry.id !== event.id) } : state;
     case "rated":
       return rated(state, event.reply, event.score);
+    case "page":
+      // What is older was answered, or lost, while nobody heard; a snapshot follows of what is still being answered.
+      return { ...state, live: [], log: state.log.map((entry) => (entry.kind === "own" && entry.stage && entry.offset < event.first ? unstaged(entry) : entry)) };
     case "quiet":
       return state.typing ? { ...state, typing: false } : state;
     case "forget":
       return { ...START, waiting: state.waiting, ...(event.conversation ? { conversation: event.conversation } : {}) };
     case "restore":
-      return { ...event.state, waiting: state.waiting };
+      return { ...START, ...event.state, waiting: state.waiting };
   }
 }
 
@@ -278,16 +283,17 @@ const errorEntry = (event: ServerError, state: State): ErrorEntry & Logged => ({
   offset: event.offset ?? 0,
 });
 
+/** Nothing is being done with it any more. */
+function unstaged({ stage: _, position: __, ...entry }: OwnMessage & Logged): Logged {
+  return entry;
+}
+
 /** The end of message `id`: its answer is in progress no more. */
 function ended(state: State, id: string, final: Logged): State {
   // Whoever missed the ack sees it here.
   const waiting = state.waiting.find(({ entry }) => entry.id === id);
   const next = waiting ? acknowledged(state, waiting, final.offset - 0.5) : state;
-  const log = next.log.map((entry) => {
-    if (entry.kind !== "own" || entry.id !== id || entry.stage === undefined) return entry;
-    const { stage: _, position: __, ...rest } = entry;
-    return rest;
-  });
+  const log = next.log.map((entry) => (entry.kind === "own" && entry.id === id && entry.stage ? unstaged(entry) : entry));
   return { ...next, live: next.live.filter(({ entry }) => entry.id !== id), log: inserted(log, final) };
 }
 

@@ -76,6 +76,8 @@ const byTime = (one: Item, other: Item): number => one.at - other.at;
 
 const ITEMS = "items";
 const VALUES = "values";
+/** A browser that never answers (it has been seen) must not keep anybody from chatting. */
+const PATIENCE_MS = 3_000;
 
 class BrowserStore implements Store {
   constructor(readonly db: IDBDatabase) {}
@@ -118,8 +120,15 @@ class BrowserStore implements Store {
     return new Promise((resolve, reject) => {
       const transaction = this.db.transaction(name, mode);
       const request = work(transaction.objectStore(name));
-      transaction.oncomplete = () => resolve(request.result as T);
-      transaction.onabort = transaction.onerror = () => reject(transaction.error ?? request.error);
+      const timer = setTimeout(() => reject(new Error("the database does not answer")), PATIENCE_MS);
+      transaction.oncomplete = () => {
+        clearTimeout(timer);
+        resolve(request.result as T);
+      };
+      transaction.onabort = transaction.onerror = () => {
+        clearTimeout(timer);
+        reject(transaction.error ?? request.error);
+      };
     });
   }
 }
@@ -169,8 +178,7 @@ export async function openStore(name: string | null): Promise<Store> {
 
 function open(name: string): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
-    // A browser that never answers (it has been seen) must not keep anybody from chatting.
-    const timer = setTimeout(() => reject(new Error("the database does not open")), 3_000);
+    const timer = setTimeout(() => reject(new Error("the database does not open")), PATIENCE_MS);
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       request.result.createObjectStore(ITEMS, { keyPath: "id" });

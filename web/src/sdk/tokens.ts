@@ -36,10 +36,18 @@ export function claimsOf(token: string): Claims {
   }
 }
 
+function scopeOf(token: string): string {
+  const { iss, tenant, sub } = claimsOf(token);
+  return JSON.stringify([iss ?? null, tenant ?? null, sub ?? null]);
+}
+
 /** One at a time asks; all who wait get the same token. */
 export class Tokens {
   #token: string | undefined;
   #asking: Promise<string> | undefined;
+  #scope: string | undefined;
+  /** The newest token is another customer's. */
+  foreign = false;
 
   constructor(
     readonly source: ChatOptions["token"],
@@ -55,8 +63,8 @@ export class Tokens {
    */
   async scope(): Promise<string> {
     if (!this.source) return GUEST;
-    const { iss, tenant, sub } = claimsOf(await this.current());
-    return JSON.stringify([iss ?? null, tenant ?? null, sub ?? null]);
+    this.#scope = scopeOf(await this.current());
+    return this.#scope;
   }
 
   /** The token to connect with. Raises {@link NoToken}. */
@@ -98,6 +106,9 @@ export class Tokens {
       throw new NoToken(error instanceof Error ? error.message : String(error));
     }
     if (!token) throw new NoToken("There is no token.");
+    // What waits here is the first one's, and must not be sent in the name of another.
+    this.foreign = this.#scope !== undefined && scopeOf(token) !== this.#scope;
+    if (this.foreign) throw new NoToken("Somebody else has signed in.", true);
     return token;
   }
 
@@ -109,7 +120,7 @@ export class Tokens {
       if (typeof exp === "number" && exp - Date.now() / 1000 > SOON_S) return kept; // another tab was quicker
     }
     let failure: unknown;
-    for (const origin of this.origins()) {
+    for (const origin of new Set(this.origins())) {
       try {
         const token = await askForGuest(origin, kept ?? used);
         // Where tabs cannot wait for each other, the first one to be kept counts.

@@ -540,7 +540,7 @@ describe("tokens", () => {
     };
     tab({ storage: null, token: undefined as never, urls: [HOME, "ws://two.test"] });
     await peer();
-    expect(asked).toEqual(["http://one.test/v1/guest", "http://one.test/v1/guest", "http://two.test/v1/guest"]);
+    expect(asked).toEqual(["http://one.test/v1/guest", "http://two.test/v1/guest"]);
     world.http = () => Response.json({ code: "forbidden", message: "No guests." }, { status: 403 });
     const { chat } = tab({ storage: null, token: undefined as never });
     await settle();
