@@ -1,8 +1,8 @@
 /** `<csgate-chat>`: a chat in a corner of somebody's page, or as a part of it. */
-import { Chat, type ChatOptions, type Entry, type Snapshot } from "../sdk/index.js";
+import { Chat, type ChatOptions, type Snapshot } from "../sdk/index.js";
 import { home, parseAddress } from "../sdk/address.js";
 import { el, icon, kept, put } from "./dom.js";
-import { incoming } from "./items.js";
+import { incoming, keyOf } from "./items.js";
 import { type ChatLike, Panel } from "./panel.js";
 import css from "./style.css?inline";
 import { fill, Tongue } from "./words.js";
@@ -16,7 +16,7 @@ export class CsgateChat extends HTMLElement {
   static readonly observedAttributes = ["server", "locale", "theme", "mode", "title", "greeting", "about", "suggestions", "storage", "open"];
 
   /** Gives the token of whoever is signed in; without it the visitor is a guest. Set it before the element is connected. */
-  tokenCallback: (() => Promise<string> | string) | null = null;
+  tokenCallback: (() => Promise<string> | string) | null = (this as Partial<CsgateChat>).tokenCallback ?? null; // set before this script came
 
   readonly #root = this.attachShadow({ mode: "open" });
   readonly #frame = el("div", { class: "frame" });
@@ -30,7 +30,8 @@ export class CsgateChat extends HTMLElement {
   #stop: AbortController | undefined;
   #title = "";
   #unread = 0;
-  #told = new Set<Entry>();
+  /** What was told of; null while nothing was there. */
+  #told: Set<string> | null = null;
   #due = false;
   #started = false;
 
@@ -101,7 +102,7 @@ export class CsgateChat extends HTMLElement {
     void this.#chat?.close();
     this.#chat = undefined;
     this.#started = false;
-    this.#told = new Set();
+    this.#told = null;
   }
 
   attributeChangedCallback(name: string, before: string | null, value: string | null): void {
@@ -193,11 +194,13 @@ export class CsgateChat extends HTMLElement {
   #render(snapshot: Snapshot): void {
     this.#panel?.render(snapshot);
     if (snapshot.entries.length && this.#storage !== null && !kept.get(`${this.#storage}.used`)) kept.set(`${this.#storage}.used`, "1");
-    const first = this.#told.size === 0;
+    const told = this.#told;
+    this.#told = snapshot.entries.length ? new Set() : null;
     for (const entry of incoming(snapshot.entries)) {
-      if (this.#told.has(entry)) continue;
-      this.#told.add(entry);
-      if (!first) this.dispatchEvent(new CustomEvent("csgate-message", { detail: entry, bubbles: true, composed: true }));
+      const key = keyOf(entry);
+      this.#told?.add(key);
+      // What comes into an empty chat was said earlier.
+      if (told && !told.has(key)) this.dispatchEvent(new CustomEvent("csgate-message", { detail: entry, bubbles: true, composed: true }));
     }
     this.#count();
   }

@@ -31,7 +31,7 @@ function at(item: Item): number {
   return item.kind === "day" ? item.at : item.kind === "wait" ? Infinity : item.entry.at;
 }
 
-function keyOf(entry: Entry): string {
+export function keyOf(entry: Entry): string {
   return entry.kind === "state" ? `state:${entry.offset}` : `${entry.kind}:${entry.id}`;
 }
 

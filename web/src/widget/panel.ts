@@ -223,7 +223,7 @@ export class Panel {
             onclick: () => {
               dialog.close();
               this.composer.dropPictures();
-              void this.options.chat.reset();
+              this.options.chat.reset().catch(() => {}); // said by the banner
               this.composer.field.focus();
             },
           },

@@ -357,6 +357,39 @@ describe("in a corner", () => {
     expect(counted.mock.calls).toEqual([[1], [0]]);
   });
 
+  it("tells its page of each answer once: not of what was said earlier, nor when it is rated", () => {
+    open({});
+    const heard: unknown[] = [];
+    element.addEventListener("csgate-message", (event) => heard.push((event as CustomEvent<Entry>).detail));
+    chat.set(entries(own("1")));
+    chat.set(entries(own("1"), reply("1")));
+    expect(heard).toEqual([reply("1")]);
+    chat.set(entries(own("1"), reply("1", { rating: 5 })));
+    expect(heard.length).toBe(1);
+    chat.set(entries());
+    chat.set(entries(own("8"), reply("8")));
+    expect(heard.length).toBe(1);
+    chat.set(entries(own("8"), reply("8"), own("9"), reply("9")));
+    expect(heard.length).toBe(2);
+  });
+
+  it("keeps a token's source that was set before the script came", () => {
+    const early = document.createElement("late-chat") as CsgateChat;
+    const source = (): string => "token";
+    early.tokenCallback = source;
+    document.body.append(early);
+    customElements.define("late-chat", class extends (customElements.get("csgate-chat") as typeof CsgateChat) {
+      override get chat(): FakeChat {
+        return chat;
+      }
+    });
+    expect(early.tokenCallback).toBe(source);
+    expect(early.shadowRoot).not.toBeNull();
+    early.remove();
+    open({});
+    expect(element.tokenCallback).toBeNull();
+  });
+
   it("comes back by itself where there is a conversation", () => {
     localStorage.setItem("csgate.used", "1");
     open({});
