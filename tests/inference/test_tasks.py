@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from csgate.config import InferenceSettings
 from csgate.errors import Internal, ModelError
@@ -53,6 +54,7 @@ def picture_lane(model: Model, cache: ResultCache[Seen] | None = None) -> Pictur
         cache=ResultCache(10, 10_000) if cache is None else cache,
         max_pixels=4000,
         top=2,
+        buckets=model.manifest.batch.buckets,
     )
 
 
@@ -77,6 +79,42 @@ def test_a_picture_becomes_a_row_and_its_result_is_kept(tmp_path: Path) -> None:
     assert cache.get(picture_key("m", picture)) is seen
     assert lane.prepare(0, PictureJob(picture, None)) is seen
     assert lane.prepare(0, PictureJob(picture, picture_key("m", picture))) is seen
+
+
+def moving(*colours: tuple[int, int, int], format: str = "GIF") -> bytes:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in colours]
+    file = io.BytesIO()
+    frames[0].save(file, format, save_all=True, append_images=frames[1:], duration=50)
+    return file.getvalue()
+
+
+def test_of_what_moves_four_frames_are_looked_at(tmp_path: Path) -> None:
+    """Their average is the result, kept as that of any picture; those beside it in the batch have their own."""
+    cache: ResultCache[Seen] = ResultCache(10, 10_000)
+    model = load_model(write_tagger(tmp_path, output={"name": "tag_scores", "vector": "features", "kind": "kind"}))
+    lane = picture_lane(model, cache)
+    red, green, blue = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    sticker = Picture(moving(red, green, (0, 250, 0), blue), "binary")
+    short = Picture(moving(blue, red, format="PNG"), "binary")
+    for row, picture in enumerate((sticker, Picture(picture_file(red), "binary"), short)):
+        assert lane.prepare(row, PictureJob(picture, None)) is None
+    lane.run(3, 4)
+    first, still, second = lane.results(3)
+    assert isinstance(first, Seen)
+    assert isinstance(still, Seen)
+    assert isinstance(second, Seen)
+    assert first.best == ((1, pytest.approx(0.5, abs=0.01)), (0, pytest.approx(0.25, abs=0.01)))
+    assert first.vector is not None
+    assert np.allclose(first.vector, [0.5, 1, 0.5], atol=0.01)
+    assert first.kind == ("photo", pytest.approx(0.5, abs=0.01))
+    assert (first.animated, still.animated, second.animated) == (True, False, True)
+    assert still.best[0] == (0, pytest.approx(1.0))
+    assert second.best == ((0, pytest.approx(0.5)), (2, pytest.approx(0.5)))
+    assert lane.prepare(0, PictureJob(sticker, None)) is first
+    # What a run leaves behind is of no account to the next one.
+    assert lane.prepare(0, TensorJob(np.full((3, SIZE, SIZE), 0.75, np.float32))) is None
+    lane.run(1, 1)
+    assert np.allclose(lane.results(1)[0], 0.75)
 
 
 @pytest.mark.parametrize(

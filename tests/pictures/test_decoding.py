@@ -16,7 +16,7 @@ from PIL import Image
 
 from csgate.errors import BadBase64, BadImage, ImageTooLarge, UnsupportedImage
 from csgate.events import Picture
-from csgate.pictures.decoding import MAX_JPEG_SCANS, decode, file_bytes, sniff
+from csgate.pictures.decoding import MAX_JPEG_SCANS, decode, file_bytes, open_picture, sniff
 from tests.inference.conftest import in_base64, picture_file
 
 MAX_PIXELS = 1_000_000
@@ -378,3 +378,24 @@ def test_threads_decode_side_by_side() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_of_very_large_pictures_one_is_open_at_a_time() -> None:
+    """Each holds tens of megabytes; two at once would be more than one stranger may take."""
+    large = io.BytesIO()
+    Image.new("L", (3_000, 3_000)).save(large, "PNG", compress_level=1)
+    small = io.BytesIO()
+    Image.new("L", (30, 30)).save(small, "PNG")
+    opened = threading.Event()
+
+    def second() -> None:
+        with open_picture(large.getvalue(), max_pixels=50_000_000):
+            opened.set()
+
+    thread = threading.Thread(target=second)
+    with open_picture(large.getvalue(), max_pixels=50_000_000):
+        thread.start()
+        decode(small.getvalue(), max_pixels=50_000_000)  # waits for nobody
+        assert not opened.wait(0.05)
+    assert opened.wait(30)
+    thread.join()

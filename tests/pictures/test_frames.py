@@ -68,6 +68,13 @@ def test_a_frame_that_is_damaged_ends_it() -> None:
         shades(bytes(broken))
 
 
+def test_a_sticker_whose_frames_are_all_damaged_is_its_still_picture() -> None:
+    whole = bytearray(moving("png", default_image=True))
+    first = whole.index(b"fdAT")
+    whole[first + 8 : first + 12] = b"\xff\xff\xff\xff"
+    assert shades(bytes(whole)) == [0]
+
+
 def test_refused() -> None:
     for data, error in ((b"", BadImage), (b"text", UnsupportedImage), (moving("png", (4_000, 4_000)), ImageTooLarge)):
         with pytest.raises(error):

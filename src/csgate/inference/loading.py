@@ -100,6 +100,7 @@ def _lane_maker(
             max_pixels=settings.max_pixels,
             top=settings.top_tags,
             zero_shot=zero_shot,
+            buckets=runner.spec.buckets,
         )
     assert manifest.tokenizer is not None
     assert model.tokenizer is not None

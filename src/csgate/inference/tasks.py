@@ -1,6 +1,8 @@
 """What each task does with a batch row: the lanes that ``batcher`` drives, and the arithmetic after a run."""
 
 import hashlib
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final, cast
 
 import msgspec
@@ -15,10 +17,13 @@ from csgate.inference.manifest import InputEntry
 from csgate.inference.results import KINDS, PictureKind, Vector
 from csgate.inference.texts import TextEncoder
 from csgate.inference.zero_shot import ZeroShot, as_scores
-from csgate.pictures import Format, decode, file_bytes
+from csgate.pictures import DecodedPicture, Format, decode, file_bytes, sample_frames
 
 HASHED_ON_LOOP_BYTES: Final = 64 * 1024
 """Up to this size a picture is hashed where it arrives (about 40 microseconds); above it, in a worker thread."""
+
+_NEVER_MOVES: Final = b"\xff\xd8"
+"""A JPEG, which can be decoded at the scale that is needed."""
 
 BEST_BYTES: Final = 112
 """A tuple of an index and a score."""
@@ -88,8 +93,12 @@ class PictureLane:
         max_pixels: int,
         top: int,
         zero_shot: ZeroShot | None = None,
+        buckets: Sequence[int] = (1,),
     ) -> None:
         """``outputs``: the names of the scores, the feature vector and the kinds; ``top``: how many tags are kept.
+
+        ``buckets``: the batch sizes that the graph takes, ascending: frames of a sticker that moves are run beside the
+        batch, and what the graph says of them is averaged.
 
         ``zero_shot`` makes scores of the first output where that is an embedding.
         """
@@ -104,9 +113,13 @@ class PictureLane:
         self._max_pixels = max_pixels
         self._top = top
         self._zero_shot = zero_shot
+        self._buckets = buckets
         self._pictures: list[tuple[bytes, int, int, Format, bool] | None] = [None] * len(self._rows)
+        # By row, the frames behind the first one, prepared.
+        self._frames: list[list[Array]] = [[] for _ in self._rows]
 
     def prepare(self, row: int, payload: PictureJob | TensorJob) -> Seen | None:
+        self._frames[row] = []
         if isinstance(payload, TensorJob):
             if payload.row.shape != self._rows.shape[1:]:
                 raise Internal(f"a ready row has shape {payload.row.shape}, the model takes {self._rows.shape[1:]}")
@@ -121,10 +134,35 @@ class PictureLane:
             if seen is not None:
                 return seen
         entry = self._entry
-        decoded = decode(file_bytes(payload.picture), max_pixels=self._max_pixels, cover=(entry.height, entry.width))
+        data = file_bytes(payload.picture)
+        if data.startswith(_NEVER_MOVES):
+            frames = [decode(data, max_pixels=self._max_pixels, cover=(entry.height, entry.width))]
+        else:
+            frames = sample_frames(data, max_pixels=self._max_pixels)
+        decoded = frames[0]
+        self._write(decoded, self._rows[row])
+        for frame in frames[1:]:
+            prepared = np.empty_like(self._rows[row])
+            self._write(frame, prepared)
+            self._frames[row].append(prepared)
+        # Not the pixels: they are done with, and may be large.
+        self._pictures[row] = key, decoded.width, decoded.height, decoded.format, decoded.animated
+        return None
+
+    def run(self, rows: int, bucket: int) -> None:
+        self._bindings.run(bucket)
+        if any(self._frames[:rows]):
+            self._run_frames(rows)
+
+    def results(self, rows: int) -> list[Seen | Vector]:
+        scores = as_scores(self._zero_shot, self._scores[:rows])
+        return [self._result(row, scores[row]) for row in range(rows)]
+
+    def _write(self, decoded: DecodedPicture, row: Array) -> None:
+        entry = self._entry
         _fast.prepare(
             decoded.pixels,
-            self._rows[row],
+            row,
             layout=entry.layout,
             mode=entry.resize,
             filter=entry.filter,
@@ -134,16 +172,24 @@ class PictureLane:
             fill=entry.background,
             alpha=decoded.alpha,
         )
-        # Not the pixels: they are done with, and may be large.
-        self._pictures[row] = key, decoded.width, decoded.height, decoded.format, decoded.animated
-        return None
 
-    def run(self, rows: int, bucket: int) -> None:
-        self._bindings.run(bucket)
-
-    def results(self, rows: int) -> list[Seen | Vector]:
-        scores = as_scores(self._zero_shot, self._scores[:rows])
-        return [self._result(row, scores[row]) for row in range(rows)]
+    def _run_frames(self, rows: int) -> None:
+        """Runs the frames that were left over, and puts the average over all frames in place of the first one's."""
+        outputs = [output for output in (self._scores, self._vectors, self._kinds) if output is not None]
+        sums = [output[:rows].astype(np.float32) for output in outputs]
+        waiting = [(row, frame) for row in range(rows) for frame in self._frames[row]]
+        most = self._buckets[-1]
+        for start in range(0, len(waiting), most):
+            batch = waiting[start : start + most]
+            for place, (_, frame) in enumerate(batch):
+                self._rows[place] = frame
+            self._bindings.run(self._buckets[bisect_left(self._buckets, len(batch))])
+            for output, total in zip(outputs, sums, strict=True):
+                for place, (row, _) in enumerate(batch):
+                    total[row] += output[place]
+        for output, total in zip(outputs, sums, strict=True):
+            for row in range(rows):
+                output[row] = total[row] / (1 + len(self._frames[row]))
 
     def _result(self, row: int, scores: Vector) -> Seen | Vector:
         picture = self._pictures[row]

@@ -10,9 +10,10 @@ Safe from any thread; nothing is shared but Pillow's format registry, which is f
 
 import io
 import struct
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -37,6 +38,8 @@ MAX_COEFFICIENT_BYTES: Final = 160 * 1024 * 1024
 """What a JPEG of several scans takes in memory at whatever scale: all of its coefficients, two bytes each."""
 MOVING_SHARE: Final = 8
 """An animated WebP may have an eighth of a JPEG's pixels: its decoder holds several canvases."""
+ALONE_PIXELS: Final = 8_000_000
+"""What has more and cannot be decoded at a lower scale takes its turn, as two or three copies of it are in memory."""
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
 """Scans times pixels: the largest picture that is taken may have some twenty scans."""
 
@@ -57,6 +60,7 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _ANIMATION_FLAG: Final = 0x02
+_one_large: Final = threading.Lock()
 _SCAN_MARKER: Final = 0xDAFF  # FF DA, read as a little-endian number
 
 # Strangers' files must not fill standard error with Pillow's remarks on them.
@@ -147,7 +151,8 @@ def decode(data: bytes, *, max_pixels: int, cover: tuple[int, int] | None = None
 def open_picture(data: bytes, *, max_pixels: int) -> Iterator[tuple[Image.Image, Format]]:
     """Opens a picture file as far as its header, which says that it is not too much. Nothing is decoded yet.
 
-    What Pillow raises inside the block, on damaged data, comes out of it as ``BadImage``.
+    What Pillow raises inside the block, on damaged data, comes out of it as ``BadImage``. Blocks are not to be nested:
+    of very large pictures only one is open at a time.
 
     Raises:
         UnsupportedImage, ImageTooLarge, BadImage: as :func:`decode`.
@@ -171,7 +176,9 @@ def open_picture(data: bytes, *, max_pixels: int) -> Iterator[tuple[Image.Image,
                 _check_coefficients(image, data)
             if scans * image.width * image.height > MAX_SCANNED_PIXELS:
                 raise BadImage(f"{scans} scans of {image.width} x {image.height} pixels")
-            yield image, format
+            large = format != "jpeg" and image.width * image.height > ALONE_PIXELS
+            with _one_large if large else nullcontext():
+                yield image, format
     except CsgateError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

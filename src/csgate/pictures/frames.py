@@ -39,4 +39,4 @@ def sample_frames(data: bytes, *, max_pixels: int, count: int = 4) -> list[Decod
                 found.append(
                     DecodedPicture(_fast.borrow_pixels(shown), format, *shown.size, True, shown.mode == "RGBA")
                 )
-    return found
+    return found or [decode(data, max_pixels=max_pixels)]
