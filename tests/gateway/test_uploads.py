@@ -112,7 +112,7 @@ async def test_both_forms_of_a_body_and_what_is_counted(open_place: OpenPlace) -
             assert answer.headers["cache-control"] == "no-store"
             assert {"upload", "bytes", "width", "height", "kind", "expires_at"} == set(answer.json())
         picture = await place.media.claim(pieces.json()["upload"], ("", "", "ann"))
-        assert picture.reference == f"pictures/{hashlib.sha256(png()).hexdigest()}"
+        assert picture.reference == f"pictures/{hashlib.sha256(png()).hexdigest()}#400x300"
         assert (await place.post(b"no picture")).json()["code"] == "unsupported_image"
         assert (place.uploads("file", "ok"), place.uploads("file", "unsupported_image")) == (2, 1)
 

@@ -19,6 +19,7 @@ from csgate.events import ErrorEvent, Event, Principal, ProgressEvent
 from csgate.gateway.chat import Chat, ChatServices
 from csgate.gateway.expiry import Watch
 from csgate.gateway.listener import Upgrade
+from csgate.gateway.pace import take_turn
 from csgate.gateway.pictures import addressed
 from csgate.gateway.websocket import WebSocket
 from csgate.protocol import (
@@ -120,6 +121,7 @@ class ChatV1(Chat):
             return
         while self._attachment is None and not self.ws.closed:
             message = await self.ws.receive()
+            await take_turn()
             try:
                 envelope = await self.decode(message)
                 if isinstance(envelope, Hello):

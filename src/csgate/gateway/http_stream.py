@@ -18,9 +18,11 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState
 from hypercorn.utils import wrap_app
 
+from csgate.gateway.pace import take_turn
 from csgate.gateway.splitter import RequestSplitter
 
 RECEIVE_BYTES: Final = 16 * 1024
+LARGE_BYTES: Final = 4 * 1024
 """One read. It is parsed in one go, and as many requests as fit into 64 KiB would hold the event loop for 50 ms."""
 PEER_GONE: Final = "csgate.peer_gone"
 """In each request's ``scope["state"]``: an event, set when the peer has closed its side. It may still read: an answer
@@ -131,6 +133,8 @@ class _GuardedStream:
                 data = await self._stream.receive_some(min(max_bytes or RECEIVE_BYTES, RECEIVE_BYTES))
                 if not data:
                     await self._end(handed_over=False)
+                if len(data) > LARGE_BYTES:
+                    await take_turn()
                 passed = self._splitter.receive(data)
         except trio.BrokenResourceError:
             self._scope.cancel()

@@ -17,6 +17,7 @@ from csgate.errors import Overloaded
 from csgate.gateway.address import Network, client_address, is_trusted
 from csgate.gateway.admission import Places
 from csgate.gateway.http_stream import RECEIVE_BYTES, HttpSide, plain_response
+from csgate.gateway.pace import take_turn
 from csgate.gateway.splitter import RequestSplitter
 from csgate.telemetry import Telemetry
 from csgate.wire.handshake import Handshake, HandshakeRefused, read_handshake
@@ -170,6 +171,7 @@ class Listener:
                 data = await stream.receive_some(RECEIVE_BYTES)
                 if not data:
                     return b""
+                await take_turn()  # hundreds may come at once
                 passed = splitter.receive(data)
                 if passed or splitter.upgrade is not None or splitter.broken is not None:
                     return passed

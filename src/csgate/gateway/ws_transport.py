@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 import trio
 
+from csgate.gateway.pace import take_turn
+
 RECEIVE_BYTES: Final = 64 * 1024
 """The scratch buffer that all connections of an event loop read small things into, and one read of a stream."""
 
@@ -103,7 +105,7 @@ class SocketTransport:
             into = self._scratch[:_HEADER_READ_BYTES] if self._bulk else self._scratch
             self._bulk = False
         else:
-            into = target
+            into = target[:_STREAK_BYTES]
             self._bulk = self._bulk or len(target) > RECEIVE_BYTES
         wait = not self._likely or self._streak >= _STREAK_BYTES
         while True:
@@ -114,6 +116,8 @@ class SocketTransport:
                     await trio.lowlevel.wait_readable(self._socket)
                 finally:
                     self._waiting = False
+            if target is not None and self._bulk:
+                await take_turn()
             try:
                 size = self._socket.recv_into(into)
                 break
