@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import io
+import threading
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -27,12 +29,12 @@ from csgate.errors import (
     UnsupportedImage,
 )
 from csgate.events import Picture, Tag
-from csgate.media import Media, Offer, Redirect, Shown, Stored
+from csgate.media import Media, Offer, Redirect, Shown, Stored, intake
 from csgate.media.keys import bare
 from csgate.media.store import Store
 from csgate.session.identity import new_conversation_id
 from tests.media.conftest import OWNER, Opener, World, in_bucket, until
-from tests.media.hostile import photo, save, webp_bitmap
+from tests.media.hostile import chunk, photo, png_of, save, webp_bitmap
 from tests.media.s3_server import S3Server
 from tests.media.test_store import fetch
 
@@ -108,6 +110,25 @@ async def test_a_large_message_is_looked_at_aside(opened: Opener) -> None:
     async with opened(MediaSettings(store="memory://")) as media:
         received = await media.receive(binary(large))
         assert bare(received.reference or "") == f"pictures/{hashlib.sha256(large).hexdigest()}"
+
+
+async def test_no_head_is_read_on_the_event_loop(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of nothing but chunks keeps Pillow busy for long, be the file ever so small."""
+    threads = []
+    real = intake.shown_size
+
+    def noticed(data: bytes, *, max_pixels: int) -> tuple[int, int]:
+        threads.append(threading.current_thread())
+        return real(data, max_pixels=max_pixels)
+
+    monkeypatch.setattr(intake, "shown_size", noticed)
+    many = png_of(8, 8, zlib.compress(bytes(8 * 25)), chunk(b"prVt", b"") * 550)
+    async with opened(MediaSettings()) as media:
+        received = await media.receive(Picture(many, "binary"))
+    assert received.reference is not None
+    assert received.reference.endswith("#8x8")
+    assert len(threads) == 1
+    assert threading.main_thread() not in threads
 
 
 async def test_a_small_sticker_stays_in_the_log(
@@ -309,8 +330,8 @@ async def put(media: Media, offered: Offer, *chunks: bytes) -> None:
     assert split.path.startswith("/v1/uploads/")
 
     async def body_() -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
+        for piece in chunks:
+            yield piece
 
     async with aclosing(body_()) as chunks_:
         await media.put_offered(split.path.rpartition("/")[2], dict(parse_qsl(split.query)), chunks_)

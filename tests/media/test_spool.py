@@ -33,7 +33,7 @@ async def test_a_disk_that_is_full_at_the_end(tmp_path: Path) -> None:
         await file.write(b"5")
         assert file._file is not None
         file._file.close()
-        file._file = open("/dev/full", "r+b", 0)  # noqa: SIM115
+        file._file = open("/dev/full", "r+b", 0)  # noqa: SIM115, ASYNC230
         with pytest.raises(Overloaded):
             file.content()
     assert spool.used == 0

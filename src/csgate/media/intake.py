@@ -23,8 +23,9 @@ from csgate.media.store import Store
 from csgate.media.workshop import Workshop, data_url
 from csgate.pictures import Format, file_bytes, shown_size, sniff
 
-ASIDE_BYTES: Final = 256 * 1024
-"""Above this, decoding Base64 and hashing leave the event loop."""
+ASIDE_BYTES: Final = 8 * 1024
+"""Above this, decoding Base64 and hashing leave the event loop; reading a picture's head always does, as Pillow takes
+60 ms for one of 256 KiB that is made of nothing but chunks."""
 _TYPES: Final[dict[str, Format]] = {
     "image/jpeg": "jpeg",
     "image/png": "png",
@@ -89,18 +90,20 @@ class Intake:
         if not self._settings.keep or picture.reference is not None:
             return picture
         if memoryview(picture.data).nbytes > ASIDE_BYTES:
-            identified = await trio.to_thread.run_sync(self._identify, picture)
+            identified = await trio.to_thread.run_sync(_identify, picture)
         else:
-            identified = self._identify(picture)
+            identified = _identify(picture)
         if identified is None:
             return picture
-        sha256, key, data = identified
-        reference: str | None = key
+        sha256, data = identified
+        reference: str | None = None
         if len(data) <= self._settings.inline_bytes:
             try:
-                reference = await self._workshop.inline(sha256, data, self._settings.inline_bytes) or reference
+                reference = await self._workshop.inline(sha256, data, self._settings.inline_bytes)
             except CsgateError:
-                reference = None  # the turn finds out as well, and says what is wrong
+                return picture  # the turn finds out as well, and says what is wrong
+        if reference is None:
+            reference = await trio.to_thread.run_sync(self._key, sha256, data)
         return msgspec.structs.replace(picture, reference=reference)
 
     async def take(self, owner: Owner, file: SpooledUpload) -> Upload:
@@ -190,23 +193,27 @@ class Intake:
 
         return await self._workshop.run(prepare)
 
-    def _identify(self, picture: Picture) -> tuple[str, str, bytes] | None:
-        """The file's hash, its reference and the file; None where it is no picture that csgate takes."""
-        try:
-            data = file_bytes(picture)
-            sniff(data)
-        except CsgateError:
-            return None
-        sha256 = hashlib.sha256(data).hexdigest()
+    def _key(self, sha256: str, data: bytes) -> str:
+        """The picture's key, with its size once it is made ready."""
         key = picture_key(sha256)
         try:
             size = shown_size(data, max_pixels=self._limits.max_pixels)
-            return sha256, sized(key, *self._limits.fitted(*size)), data
         except CsgateError:  # the turn finds that out as well
-            return sha256, key, data
+            return key
+        return sized(key, *self._limits.fitted(*size))
 
     def _expires(self) -> int:
         return math.ceil(self._now() + self._settings.upload_seconds)
+
+
+def _identify(picture: Picture) -> tuple[str, bytes] | None:
+    """The file's hash and the file; None where it is no picture that csgate takes."""
+    try:
+        data = file_bytes(picture)
+        sniff(data)
+    except CsgateError:
+        return None
+    return hashlib.sha256(data).hexdigest(), data
 
 
 def _not_announced(detail: str) -> BadImage:
