@@ -23,7 +23,7 @@ from tests.redis_server import RedisServer
 
 from csgate.cluster import open_cluster
 from csgate.config import Config, RedisSettings, SessionSettings
-from csgate.gateway.node import GC_THRESHOLDS
+from csgate.gateway.process import GC_THRESHOLDS
 from csgate.session import Conversations, open_conversations
 from csgate.telemetry import Telemetry, open_logger
 
