@@ -5,7 +5,7 @@ import gc
 import os
 from typing import Final
 
-GC_THRESHOLDS: Final = (20_000, 20, 50)
+GC_THRESHOLDS: Final = (5_000, 20, 50)
 MOST_ARENAS: Final = 4
 _M_ARENA_MAX: Final = -8  # malloc.h of the GNU C library
 
