@@ -154,7 +154,11 @@ def accepted(answer: Answer) -> Answer:
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    server = start_server(tmp_path_factory.mktemp("hostile"))
+    # Its time is measured, and measuring coverage would double it.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            patch.delenv(name, raising=False)
+        server = start_server(tmp_path_factory.mktemp("hostile"))
     target = Target(server)
     try:
         yield target

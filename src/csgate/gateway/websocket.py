@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from csgate.errors import CloseCode
+from csgate.gateway.pace import take_turn
 from csgate.gateway.ws_heartbeat import Beat, Heartbeat
 from csgate.gateway.ws_outbound import Outbound
 from csgate.gateway.ws_settings import WebSocketSettings
@@ -273,6 +274,7 @@ class WebSocket:
         return None
 
     async def _discard(self) -> bool:
+        await take_turn()  # what was refused may be megabytes, of hundreds at once
         try:
             return bool(await self._transport.receive(None))
         except trio.ClosedResourceError:

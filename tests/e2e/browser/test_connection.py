@@ -26,6 +26,22 @@ pytestmark = pytest.mark.browser
 QUESTION = "Where is my order 12345?"
 PIECES = ["Your order ", "12345 left ", "our warehouse ", "on Monday ", "and arrives ", "on Friday."]
 ANSWER = "".join(PIECES)
+UNTIL_STORED = """async (text) => {
+  const done = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  for (;;) {
+    const database = await done(indexedDB.open("csgate"));
+    const stored = [];
+    for (const name of database.objectStoreNames)
+      stored.push(JSON.stringify(await done(database.transaction(name).objectStore(name).getAll())));
+    database.close();
+    if (stored.some((values) => values.includes(text))) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}"""
+"""Waits until the browser's database has a text."""
 
 
 @pytest.fixture
@@ -80,6 +96,7 @@ def test_a_server_killed_in_the_middle_of_an_answer(dictation: Dictation, visit:
         running.stop(signal.SIGKILL)
         visitor.say("And order 888?")
         expect(page.locator(".row.own:not([data-state=sent])")).to_have_count(1)
+        page.evaluate(UNTIL_STORED, "And order 888?")  # it is shown a moment before
         page.close()
         running = start_server(tmp_path, running.port, **QUICK_START, **dictation.environment)
         page = visitor.open()
