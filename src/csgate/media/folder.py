@@ -15,7 +15,7 @@ UNFINISHED: Final = "unfinished"
 """Where files are written before they are moved to their place; nothing lists it."""
 UNFINISHED_S: Final = 3_600.0
 _COPY_BYTES: Final = 256 * 1024
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 50
 
 
 def write_file(root: Path, key: str, data: bytes | BinaryIO, *, durable: bool) -> None:
@@ -62,11 +62,12 @@ def remove_unfinished(root: Path) -> None:
 
 def _move(source: Path, target: Path) -> None:
     for attempt in range(_ATTEMPTS):
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
-        except FileNotFoundError:
-            # Whoever removes the last object of a folder removes the folder too, perhaps just now.
+        except (FileNotFoundError, FileExistsError):
+            # Whoever removes the last object of a folder removes the folder too, perhaps just now: before the file
+            # is moved there, or (mkdir's FileExistsError) after it was found to be there.
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
