@@ -7,7 +7,7 @@ more exact one that is safe as well (a position, a limit).
 """
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Protocol, TypeVar
 
 
 class CloseCode(IntEnum):
@@ -236,3 +236,27 @@ class EngineUnavailable(CsgateError):
 
 class Internal(CsgateError):
     """An unexpected failure, already logged under the reference that the peer is given."""
+
+
+_Error = TypeVar("_Error", bound=Exception)
+
+
+class Failing(Protocol[_Error]):
+    """What somebody waits for, and the error that it ended with."""
+
+    error: _Error | None
+
+
+def raise_error_of(job: Failing[_Error]) -> None:
+    """Raises the error that ``job`` ended with, if it did, and takes it out.
+
+    The error's traceback holds frames that hold the job: with the error left in it, what the job carries (a refused
+    picture, say) would stay in memory until the collector of cycles comes by.
+    """
+    error, job.error = job.error, None
+    if error is None:
+        return
+    try:
+        raise error
+    finally:
+        del error

@@ -5,13 +5,12 @@ import io
 import re
 import secrets
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import trio
 
-from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
+from csgate.cli.flags import Commands, add_config_flag, add_data_dir_flag, read_config
 from csgate.config import Config
 from csgate.errors import CsgateError, MediaUnavailable
 from csgate.session.archive import Archive
@@ -54,14 +53,7 @@ def add_command(commands: Commands) -> None:
         action.add_argument("--issuer", metavar="NAME", help="where several issuers have")
     for action in (listing, show, export, erase):
         add_config_flag(action)
-        add_setting_flag(
-            action,
-            "--data-dir",
-            "server.data_dir",
-            metavar="DIR",
-            type=Path,
-            help="the gateway's data folder (default .data)",
-        )
+        add_data_dir_flag(action)
         action.set_defaults(run=run)
 
 

@@ -32,6 +32,21 @@ def add_setting_flag(parser: Any, flag: str, setting: str, **options: Any) -> No
     parser.add_argument(flag, dest=f"setting:{setting}", default=None, **options)
 
 
+def add_data_dir_flag(parser: Any, help: str = "the gateway's data folder (default .data)") -> None:
+    """``--data-dir``."""
+    add_setting_flag(parser, "--data-dir", "server.data_dir", metavar="DIR", type=Path, help=help)
+
+
+def add_models_dir_flag(parser: Any, help: str = "model folders (default: the models that csgate ships)") -> None:
+    """``--models-dir``."""
+    add_setting_flag(parser, "--models-dir", "inference.models_dir", metavar="DIR", type=Path, help=help)
+
+
+def add_device_flag(parser: Any, help: str = "where to run them (default auto)") -> None:
+    """``--device``."""
+    add_setting_flag(parser, "--device", "inference.device", choices=("auto", "cuda", "cpu"), help=help)
+
+
 def read_config(arguments: argparse.Namespace) -> Config:
     """The configuration that the parsed ``arguments`` ask for.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from csgate import shipped
 from csgate.cli import models_add, models_run
-from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
+from csgate.cli.flags import Commands, add_config_flag, add_device_flag, add_models_dir_flag, read_config
 from csgate.config import InferenceSettings
 from csgate.errors import ConfigError, ModelError
 
@@ -37,22 +37,9 @@ def add_command(commands: Commands) -> None:
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         add_config_flag(action)
-        add_setting_flag(
-            action,
-            "--models-dir",
-            "inference.models_dir",
-            metavar="DIR",
-            type=Path,
-            help="model folders (default: the models that csgate ships)",
-        )
+        add_models_dir_flag(action)
         if name != "list":
-            add_setting_flag(
-                action,
-                "--device",
-                "inference.device",
-                choices=("auto", "cuda", "cpu"),
-                help="where to run them (default auto)",
-            )
+            add_device_flag(action)
             action.add_argument("names", metavar="NAME", nargs="*", help="only these models (default: all)")
         if name == "bench":
             action.add_argument(

@@ -7,14 +7,13 @@ import stat
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 import msgspec
 import trio
 
 from csgate import shipped
-from csgate.cli.flags import add_config_flag, add_setting_flag, read_config
+from csgate.cli.flags import add_config_flag, add_device_flag, add_models_dir_flag, read_config
 from csgate.cli.groups import one_reason
 from csgate.cli.progress import Progress
 from csgate.config import Config, InferenceSettings
@@ -86,21 +85,8 @@ def add_action(actions: Any) -> None:
         "--language", choices=("en", "zh"), default="en", help="language of the labels (default en); names are the same"
     )
     action.add_argument("--top", type=_top, default=5, metavar="N", help="labels for each line (default 5)")
-    add_setting_flag(
-        action,
-        "--device",
-        "inference.device",
-        choices=("auto", "cuda", "cpu"),
-        help="where to run (default auto)",
-    )
-    add_setting_flag(
-        action,
-        "--models-dir",
-        "inference.models_dir",
-        metavar="DIR",
-        type=Path,
-        help="model folders (default: the models that csgate ships)",
-    )
+    add_device_flag(action)
+    add_models_dir_flag(action)
     add_config_flag(action)
     action.set_defaults(run=run)
 

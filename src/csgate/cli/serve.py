@@ -7,7 +7,15 @@ from pathlib import Path
 
 import trio
 
-from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
+from csgate.cli.flags import (
+    Commands,
+    add_config_flag,
+    add_data_dir_flag,
+    add_device_flag,
+    add_models_dir_flag,
+    add_setting_flag,
+    read_config,
+)
 from csgate.cli.groups import one_reason
 from csgate.config import Config
 from csgate.gateway.process import calm_allocator
@@ -53,28 +61,13 @@ def add_command(commands: Commands) -> None:
         help="let pages from this origin connect, e.g. https://shop.example; may be repeated ('*': any)",
     )
     engine = parser.add_argument_group("models and answers")
-    add_setting_flag(
-        engine, "--models-dir", "inference.models_dir", metavar="DIR", type=Path, help="model folders to serve"
-    )
-    add_setting_flag(
-        engine,
-        "--device",
-        "inference.device",
-        choices=("auto", "cuda", "cpu"),
-        help="auto takes CUDA where it works; cuda refuses to start without it",
-    )
+    add_models_dir_flag(engine, "model folders to serve")
+    add_device_flag(engine, "auto takes CUDA where it works; cuda refuses to start without it")
     add_setting_flag(
         engine, "--pack", "dialog.pack", metavar="NAME|DIR", help="dialog pack to answer from (default shop)"
     )
     node = parser.add_argument_group("node")
-    add_setting_flag(
-        node,
-        "--data-dir",
-        "server.data_dir",
-        metavar="DIR",
-        type=Path,
-        help="what must survive a restart (default .data)",
-    )
+    add_data_dir_flag(node, "what must survive a restart (default .data)")
     add_setting_flag(
         node, "--log-format", "log.format", choices=("json", "console"), help="JSON lines, or for a person"
     )

@@ -2,13 +2,12 @@
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import trio
 
 from csgate.auth import open_authenticator
-from csgate.cli.flags import Commands, add_config_flag, add_setting_flag, read_config
+from csgate.cli.flags import Commands, add_config_flag, add_data_dir_flag, read_config
 from csgate.config import Config
 
 _DESCRIPTION = """\
@@ -48,14 +47,7 @@ def add_command(commands: Commands) -> None:
         help="how long it is valid: 90, 30m, 8h, 7d (default 1h)",
     )
     add_config_flag(parser)
-    add_setting_flag(
-        parser,
-        "--data-dir",
-        "server.data_dir",
-        metavar="DIR",
-        type=Path,
-        help="the gateway's data folder (default .data)",
-    )
+    add_data_dir_flag(parser)
     parser.set_defaults(run=run)
 
 

@@ -10,8 +10,7 @@ import trio
 from starlette.requests import Request
 
 from csgate.config import LimitSettings
-from csgate.errors import BadEnvelope, BadJson, TurnTimeout
-from csgate.gateway.completions import body_too_large
+from csgate.errors import BadEnvelope, BadJson, TooLarge, TurnTimeout
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
@@ -83,6 +82,16 @@ async def read_body(request: Request, kind: type[_Body]) -> _Body:
         raise BadEnvelope(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadJson(str(error)) from None
+
+
+def body_too_large(most: int) -> TooLarge:
+    """The refusal of a body above ``most`` bytes."""
+    return TooLarge(
+        f"body above {most} bytes",
+        public=f"A request here may have at most {most // 1024} KiB.",
+        public_zh=f"请求不得超过 {most // 1024} KiB。",
+        max_bytes=most,
+    )
 
 
 def _too_slow() -> TurnTimeout:

@@ -6,7 +6,7 @@ A client that leaves, or closes its side of the connection, ends the answer at o
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -25,12 +25,11 @@ from csgate.errors import (
     Forbidden,
     Overloaded,
     RateLimited,
-    TooLarge,
-    TurnTimeout,
     Unauthorized,
 )
 from csgate.events import Principal
 from csgate.gateway.admission import Buckets
+from csgate.gateway.body import timed_body
 from csgate.gateway.completions_answer import HOUSE_MODEL, HouseAnswer, KnownReplies, RawAnswer
 from csgate.gateway.completions_request import Asked, NoSuchModel, parse_chat_request
 from csgate.gateway.completions_stream import EventStream, while_there
@@ -235,19 +234,10 @@ class _Endpoint:
         """
         limits = self._c.config.limits
         body = bytearray()
-        began = trio.current_time()
-        with trio.move_on_at(began + limits.message_seconds) as scope:
-            async with aclosing(request.stream()) as chunks:
-                async for chunk in chunks:
-                    if len(body) + len(chunk) > limits.max_message_bytes:
-                        raise body_too_large(limits.max_message_bytes)
-                    hold(len(chunk))
-                    body += chunk
-                    scope.deadline = began + limits.message_seconds + len(body) / limits.message_bytes_per_second
-        if scope.cancelled_caught:
-            raise TurnTimeout(
-                "body not whole in time", public="The request did not arrive in time.", public_zh="请求超时。"
-            )
+        async with timed_body(request, limits, limits.max_message_bytes) as chunks:
+            async for chunk in chunks:
+                hold(len(chunk))
+                body += chunk
 
         def parse() -> Asked:
             return parse_chat_request(
@@ -268,14 +258,4 @@ def _json(body: Any, request: Request) -> Response:
         msgspec.json.encode(body),
         media_type="application/json",
         headers={"Cache-Control": "no-store", "X-Request-Id": request.state.ref},
-    )
-
-
-def body_too_large(most: int) -> TooLarge:
-    """The refusal of a body above ``most`` bytes."""
-    return TooLarge(
-        f"body above {most} bytes",
-        public=f"A request here may have at most {most // 1024} KiB.",
-        public_zh=f"请求不得超过 {most // 1024} KiB。",
-        max_bytes=most,
     )

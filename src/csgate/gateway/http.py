@@ -37,8 +37,7 @@ from csgate.errors import (
 )
 from csgate.events import Language
 from csgate.gateway.address import client_address
-from csgate.gateway.body import MAX_BODY_BYTES, announced_bytes, read_body
-from csgate.gateway.completions import body_too_large
+from csgate.gateway.body import MAX_BODY_BYTES, announced_bytes, body_too_large, read_body
 from csgate.gateway.completions_wire import COMPLETIONS_PATH, error_body, speaks_openai, status_of
 from csgate.gateway.door import Door
 from csgate.gateway.media_files import media_routes

@@ -21,7 +21,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 import trio
 
-from csgate.errors import CsgateError, EngineUnavailable, Internal, TurnTimeout
+from csgate.errors import CsgateError, EngineUnavailable, Internal, TurnTimeout, raise_error_of
 from csgate.inference.results import Timing
 from csgate.inference.schedule import BatchPlan, Schedule
 from csgate.telemetry import Telemetry
@@ -139,13 +139,7 @@ class Batcher(Generic[P, R]):
                 await self._wait(item)
             if scope.cancelled_caught:
                 raise TurnTimeout(f"the deadline passed while waiting for {self.name}")
-        if item.error is not None:
-            # Its traceback holds frames that hold the item: taken out, as such a cycle would keep the payload.
-            error, item.error = item.error, None
-            try:
-                raise error
-            finally:
-                del error
+        raise_error_of(item)
         total_s = self._now() - now
         self._total_seconds.observe(total_s)
         timing = Timing(

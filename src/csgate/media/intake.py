@@ -173,7 +173,7 @@ class Intake:
         if self._settings.keep:
             inline = len(normal.data) <= self._settings.inline_bytes
             key = sized(picture_key(name.source.hex()), normal.width, normal.height)
-            reference = data_url(normal) if inline else key
+            reference = data_url(normal.data, normal.format) if inline else key
         return Prepared(normal.data, "binary", reference, name.id)
 
     async def _fetched(self, name: UploadName) -> Normal:

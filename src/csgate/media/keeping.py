@@ -103,11 +103,10 @@ class Keeping:
             return None
         work = partial(_drawn, picture, seen, self._max_pixels)
         try:
-            data = await self._workshop.run(work)
+            data, size = await self._workshop.run(work)
             if len(data) <= self._settings.inline_bytes:
-                return data_url(Normal(data, sniff(data), 0, 0, False, "encoded"))
+                return data_url(data, sniff(data))
             key = result_key(data)
-            size = shown_size(data, max_pixels=self._max_pixels)
 
             async def made() -> bytes:
                 return data
@@ -223,5 +222,7 @@ class Keeping:
         return bool(await self._store.list(f"{REFS}/{key}").more())
 
 
-def _drawn(picture: Picture, seen: Shown, max_pixels: int) -> bytes:
-    return draw(file_bytes(picture), seen, max_pixels=max_pixels)
+def _drawn(picture: Picture, seen: Shown, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
+    """The result picture and its size."""
+    data = draw(file_bytes(picture), seen, max_pixels=max_pixels)
+    return data, shown_size(data, max_pixels=max_pixels)

@@ -8,6 +8,7 @@ import trio
 
 from csgate.media.normal import Limits, Normal, normalise
 from csgate.media.remembered import Remembered
+from csgate.pictures import Format
 from csgate.telemetry import Telemetry
 
 Made = TypeVar("Made")
@@ -44,11 +45,11 @@ class Workshop:
         known = self._small.get(sha256)
         if known is None:
             normal = await self.run(lambda: self.normalise(data))
-            known = data_url(normal) if len(normal.data) <= most else ""
+            known = data_url(normal.data, normal.format) if len(normal.data) <= most else ""
             self._small.put(sha256, known, len(known))
         return known or None
 
 
-def data_url(normal: Normal) -> str:
+def data_url(data: bytes, format: Format) -> str:
     """The picture itself as an address (RFC 2397)."""
-    return f"data:image/{normal.format};base64,{base64.b64encode(normal.data).decode()}"
+    return f"data:image/{format};base64,{base64.b64encode(data).decode()}"

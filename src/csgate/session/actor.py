@@ -16,7 +16,7 @@ import msgspec
 import trio
 from structlog import contextvars
 
-from csgate.errors import BadEnvelope, NotFound, Overloaded
+from csgate.errors import BadEnvelope, NotFound, Overloaded, raise_error_of
 from csgate.events import (
     AckEvent,
     ErrorEvent,
@@ -108,14 +108,7 @@ class Actor:
         self._inbox.append(cast("Request[object]", request))
         self.rouse()
         await request.done.wait()
-        if request.error is not None:
-            # Its traceback holds frames that hold the request: taken out, or a refused picture would stay in memory
-            # until the collector of cycles comes by.
-            error, request.error = request.error, None
-            try:
-                raise error
-            finally:
-                del error
+        raise_error_of(request)
         return cast(T, request.value)
 
     def cancel(self, id: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 import msgspec
 import trio
 
-from csgate.errors import CsgateError, StoreUnavailable
+from csgate.errors import CsgateError, StoreUnavailable, raise_error_of
 from csgate.session.sqlite_ledger import Ledger
 from csgate.telemetry import Telemetry
 
@@ -125,13 +125,7 @@ class Desk:
             return self.abort
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-        if job.error is not None:
-            # Its traceback holds frames that hold the job: taken out, as such a cycle would keep what it stores.
-            error, job.error = job.error, None
-            try:
-                raise error
-            finally:
-                del error
+        raise_error_of(job)
         return cast(T, job.value)
 
     def _deliver(self, jobs: list[Job[Any]]) -> None:
