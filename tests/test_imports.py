@@ -14,6 +14,7 @@ BASE = {"config", "telemetry", "_fast"}
 ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "errors": set(),
+    "background": set(),
     "shipped": set(),
     "_fast": set(),
     "config": set(),
@@ -24,8 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "session": {"config", "telemetry"},
     "cluster": {"config", "telemetry", "session"},
     "pictures": {"_fast", "config"},
-    "inference": BASE | {"shipped", "pictures"},
-    "media": BASE | {"pictures"},
+    "inference": BASE | {"background", "shipped", "pictures"},
+    "media": BASE | {"background", "pictures"},
     "dialog": BASE | {"session", "inference", "media"},
     "gateway": BASE | {"wire", "protocol", "auth", "dialog", "session", "inference", "media", "web"},
     "client": {"wire", "protocol"},

@@ -1,4 +1,4 @@
-"""How a process that serves treats its memory."""
+"""How a process that serves is set up."""
 
 import gc
 import subprocess
@@ -18,6 +18,16 @@ def test_the_collector_leaves_what_start_up_made_alone() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def test_threads_hand_on_the_interpreter_sooner() -> None:
+    before = sys.getswitchinterval()
+    try:
+        process.share_interpreter()
+        assert sys.getswitchinterval() == pytest.approx(process.SWITCH_S)
+        assert before > process.SWITCH_S
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_threads_share_a_few_heaps() -> None:

@@ -37,7 +37,6 @@ from csgate.inference.reading_model import (
     load_text_model,
     model_files,
     pieces,
-    stand_back,
 )
 from csgate.inference.results import ModelInfo, ReadText, TextLine, in_rows
 from csgate.inference.tasks import HASHED_ON_LOOP_BYTES
@@ -387,16 +386,6 @@ def test_every_row_belongs_to_one_piece(height: int) -> None:
     last = cut[-1]
     assert last[2] == last[0] + PIECE_ROWS
     assert last[2] >= min(height, cut[0][2])
-
-
-def test_standing_back_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[int] = []
-    monkeypatch.setattr(os, "getpriority", lambda *_: 15)
-    monkeypatch.setattr(os, "setpriority", lambda _which, _who, niceness: given.append(niceness))
-    stand_back()
-    monkeypatch.setattr("sys.platform", "darwin")
-    stand_back()
-    assert given == [19]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from csgate.gateway.http import build_app, build_operator_app
 from csgate.gateway.http_stream import HttpSide, server_tls_context
 from csgate.gateway.listener import Listener
 from csgate.gateway.neighbours import Join, Neighbours, advertised, open_neighbours
-from csgate.gateway.process import calm_collector
+from csgate.gateway.process import calm_collector, share_interpreter
 from csgate.gateway.uploads import Uploads
 from csgate.gateway.websocket import ReceiveBudget, WebSocketSettings
 from csgate.inference import Engine, EngineInfo, open_engine
@@ -301,6 +301,7 @@ async def run_node(
                 nursery.start_soon(listen)
                 async with open_node(config, telemetry, join=join) as node:
                     calm_collector()
+                    share_interpreter()
                     task_status.started(node)
                     await stop.wait()
                 nursery.cancel_scope.cancel()

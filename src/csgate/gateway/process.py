@@ -1,12 +1,14 @@
-"""How a process that serves treats its memory: Python's collector of cycles, and the C library's allocator."""
+"""How a process that serves is set up: the collector of cycles, the interpreter's lock, the C library's allocator."""
 
 import ctypes
 import gc
 import os
+import sys
 from typing import Final
 
 GC_THRESHOLDS: Final = (5_000, 20, 50)
 MOST_ARENAS: Final = 4
+SWITCH_S: Final = 0.001
 _M_ARENA_MAX: Final = -8  # malloc.h of the GNU C library
 
 
@@ -20,6 +22,15 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def share_interpreter() -> None:
+    """Has threads hand on the interpreter's lock sooner.
+
+    Every read and write of a socket lets go of it. A thread that works in Python then keeps it for up to this long,
+    by default 5 ms, and with several such threads the event loop waits that long for each.
+    """
+    sys.setswitchinterval(SWITCH_S)
 
 
 def calm_allocator() -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import trio
 
+from csgate.background import stand_back
 from csgate.config import InferenceSettings
 from csgate.errors import EngineUnavailable
 from csgate.events import Intent, Picture
@@ -17,7 +18,7 @@ from csgate.inference.cache import ResultCache
 from csgate.inference.loading import LoadedModel, load_models
 from csgate.inference.manifest import TaskName
 from csgate.inference.reading import Reader, open_reader
-from csgate.inference.reading_model import TextModel, load_text_model, stand_back
+from csgate.inference.reading_model import NICENESS, TextModel, load_text_model
 from csgate.inference.repository import SENTIMENTS, Model
 from csgate.inference.results import (
     EngineInfo,
@@ -311,7 +312,7 @@ def _load(
     loaded = load_models(settings, telemetry, open_one, pictures)
     if settings.ocr == "off":
         return loaded, None
-    with ThreadPoolExecutor(1, "csgate-reader-load", initializer=stand_back) as thread:
+    with ThreadPoolExecutor(1, "csgate-reader-load", initializer=partial(stand_back, NICENESS)) as thread:
         return loaded, thread.submit(load_text_model, settings, telemetry.log).result()
 
 

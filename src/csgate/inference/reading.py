@@ -11,12 +11,13 @@ from typing import Final
 import msgspec
 import trio
 
+from csgate.background import stand_back
 from csgate.config import InferenceSettings
 from csgate.errors import Overloaded, TurnTimeout
 from csgate.events import Picture
 from csgate.inference.batcher import Batcher, open_batcher
 from csgate.inference.cache import ResultCache
-from csgate.inference.reading_model import MAX_SIDE, Region, TextModel, stand_back
+from csgate.inference.reading_model import MAX_SIDE, NICENESS, Region, TextModel
 from csgate.inference.results import ModelInfo, ReadText, TextLine, Timing, in_rows
 from csgate.inference.schedule import BatchPlan
 from csgate.inference.tasks import HASHED_ON_LOOP_BYTES, picture_key
@@ -55,7 +56,7 @@ class ReadLane:
     def prepare(self, row: int, payload: ReadJob) -> ReadText | None:
         if not self._back:
             self._back = True
-            stand_back()
+            stand_back(NICENESS)
         key = b""
         if self._cache.keeps:
             key = payload.key or picture_key(self._model.info.sha256, payload.picture)

@@ -9,8 +9,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import sys
-import threading
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -60,13 +58,6 @@ class Region(NamedTuple):
 
     pixels: Pixels
     corners: Corners
-
-
-def stand_back() -> None:
-    """Lowers the priority of the calling thread, and of those that it starts, where the system has such a thing."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS))
 
 
 def model_files() -> tuple[Path, Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from csgate.background import open_background
 from csgate.config import MediaSettings
 from csgate.errors import ConfigError
 from csgate.events import Picture
@@ -19,7 +20,7 @@ from csgate.media.shown import Shown
 from csgate.media.signing import Owner
 from csgate.media.spool import Spool, SpooledUpload
 from csgate.media.store import Store
-from csgate.media.workshop import Workshop
+from csgate.media.workshop import NICENESS, Workshop
 from csgate.telemetry import Telemetry
 
 
@@ -180,7 +181,6 @@ async def open_media(
     backend = await trio.to_thread.run_sync(open_backend, settings, data_dir)
     store = Store(backend, telemetry, seconds=settings.store_seconds, requests=settings.store_requests, durable=durable)
     limits = Limits(max_pixels, settings.max_width, settings.quality, settings.max_frames)
-    workshop = Workshop(limits, telemetry, threads=settings.threads)
     spool = Spool(
         data_dir,
         telemetry,
@@ -188,12 +188,14 @@ async def open_media(
         spool_bytes=settings.spool_bytes,
         at_once=settings.uploads_at_once,
     )
-    intake = Intake(settings, store, workshop, spool, secret, limits, now)
-    keeping = Keeping(settings, store, workshop, telemetry, max_pixels=max_pixels, known=known, now=now)
     delivery = Delivery(settings, store, secret, now)
-    async with trio.open_nursery() as nursery:
-        await store.probe()
-        nursery.start_soon(store.watch)
-        nursery.start_soon(keeping.sweep_for_ever)
-        yield Media(store, spool, intake, keeping, delivery)
-        nursery.cancel_scope.cancel()
+    with open_background("csgate-pictures", settings.threads, back=NICENESS) as threads:
+        workshop = Workshop(limits, telemetry, threads)
+        intake = Intake(settings, store, workshop, spool, secret, limits, now)
+        keeping = Keeping(settings, store, workshop, telemetry, max_pixels=max_pixels, known=known, now=now)
+        async with trio.open_nursery() as nursery:
+            await store.probe()
+            nursery.start_soon(store.watch)
+            nursery.start_soon(keeping.sweep_for_ever)
+            yield Media(store, spool, intake, keeping, delivery)
+            nursery.cancel_scope.cancel()

@@ -8,9 +8,11 @@ Every picture is decoded, the first frame of a moving one: what comes out of her
 tenths of a second: for a worker thread.
 """
 
-import io
+import os
+import sys
+import tempfile
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, cast
 
 from PIL import Image
 
@@ -138,9 +140,18 @@ def save(image: Image.Image, format: Format, quality: int, **options: Any) -> by
         options["quality"] = quality
     if format == "webp":
         options["method"] = _WEBP_EFFORT
-    file = io.BytesIO()
     try:
-        image.save(file, format.upper(), **options)
+        # Into a file that the system knows Pillow encodes without holding the interpreter's lock; not so into BytesIO.
+        with _scratch() as file:
+            image.save(file, format.upper(), **options)
+            file.seek(0)
+            return file.read()
     except (OSError, ValueError) as error:
         raise BadImage(f"{format}: {error}") from error
-    return file.getvalue()
+
+
+def _scratch() -> BinaryIO:
+    """An unnamed file, in memory where the system has such."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("csgate-picture", os.MFD_CLOEXEC), "w+b")
+    return cast(BinaryIO, tempfile.TemporaryFile())

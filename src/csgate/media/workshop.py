@@ -4,8 +4,7 @@ import base64
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-import trio
-
+from csgate.background import BackgroundThreads
 from csgate.media.normal import Limits, Normal, normalise
 from csgate.media.remembered import Remembered
 from csgate.pictures import Format
@@ -13,22 +12,25 @@ from csgate.telemetry import Telemetry
 
 Made = TypeVar("Made")
 
+NICENESS: Final = 5
+"""How far the threads stand back behind those that answer."""
+
 REMEMBERED_ITEMS: Final = 4_096
 REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 
 
 class Workshop:
-    """Prepares pictures, ``threads`` at once; others wait in line."""
+    """Prepares pictures in ``threads``; others wait in line."""
 
-    def __init__(self, limits: Limits, telemetry: Telemetry, *, threads: int) -> None:
+    def __init__(self, limits: Limits, telemetry: Telemetry, threads: BackgroundThreads) -> None:
         self._limits = limits
         self._metrics = telemetry.metrics
-        self._limiter = trio.CapacityLimiter(threads)
+        self._threads = threads
         self._small: Remembered[str, str] = Remembered(REMEMBERED_ITEMS, REMEMBERED_BYTES)
 
     async def run(self, work: Callable[[], Made]) -> Made:
         """``work()`` in one of the threads. Whoever is cancelled does not wait for the end of it."""
-        return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+        return await self._threads.run(work)
 
     def normalise(self, data: bytes) -> Normal:
         """As :func:`csgate.media.normal.normalise`, counted. For a worker thread."""
