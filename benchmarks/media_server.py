@@ -36,6 +36,8 @@ class Stopwatch(trio.abc.Instrument):
         self.passes = 0
         self.too_long = 0
         self.worst_pass_ms = 0.0
+        self.worst_pass_steps = 0
+        self._steps = 0
         self.worst_busy_ms = 0.0
         self.worst_step_ms = 0.0
         self.worst_task = ""
@@ -43,17 +45,20 @@ class Stopwatch(trio.abc.Instrument):
         self.busiest_task = ""
 
     def after_io_wait(self, timeout: float) -> None:
+        self._steps = 0
         self._pass_began = time.perf_counter()
         self._busy_began = time.thread_time()
 
     def before_io_wait(self, timeout: float) -> None:
         took = (time.perf_counter() - self._pass_began) * 1e3
         self.passes += 1
-        self.worst_pass_ms = max(self.worst_pass_ms, took)
+        if took > self.worst_pass_ms:
+            self.worst_pass_ms, self.worst_pass_steps = took, self._steps
         self.worst_busy_ms = max(self.worst_busy_ms, (time.thread_time() - self._busy_began) * 1e3)
         self.too_long += took > TOO_LONG_MS
 
     def before_task_step(self, task: Any) -> None:
+        self._steps += 1
         self._step_began = time.perf_counter()
         self._step_busy = time.thread_time()
 
@@ -71,6 +76,7 @@ class Stopwatch(trio.abc.Instrument):
             "passes": self.passes,
             "too_long": self.too_long,
             "worst_pass_ms": round(self.worst_pass_ms, 2),
+            "worst_pass_steps": self.worst_pass_steps,
             "worst_busy_ms": round(self.worst_busy_ms, 2),
             "worst_step_ms": round(self.worst_step_ms, 2),
             "worst_task": self.worst_task,

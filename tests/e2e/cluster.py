@@ -1,13 +1,10 @@
 """Three real nodes on one real Redis, and a language model that takes its time."""
 
 import io
-import json
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from csgate.telemetry import Telemetry, open_logger
 
 from ..redis_server import RedisServer
 from .conftest import Server, start_server
+from .speaking import Speaker
 
 QUICK_LEASE = {"CSGATE_CLUSTER__LEASE_SECONDS": "1.0", "CSGATE_CLUSTER__RENEW_SECONDS": "0.25"}
 
@@ -61,61 +59,25 @@ def three_nodes(folder: Path, redis: RedisServer, **environment: str) -> Iterato
             node.wait(10)
 
 
-class Babbler:
-    """Speaks OpenAI's API on a port of this machine: ``pieces`` words, ``pause`` seconds between them."""
+class Babbler(Speaker):
+    """Says ``pieces`` words, with ``pause`` seconds between them."""
 
     def __init__(self, pieces: int = 30, pause: float = 0.05) -> None:
         self.pieces = pieces
         self.pause = pause
-        self.asked = 0
-        babbler = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                babbler.asked += 1
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream")
-                self.send_header("connection", "close")
-                self.end_headers()
-                try:
-                    for number in range(babbler.pieces):
-                        self._say({"content": f"word{number} "}, None)
-                        time.sleep(babbler.pause)
-                    self._say({}, "stop")
-                    self.wfile.write(b"data: [DONE]\n\n")
-                except OSError:
-                    pass  # the gateway is dead, or does not want more
-                self.close_connection = True
-
-            def _say(self, delta: dict[str, str], reason: str | None) -> None:
-                body = {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
-                self.wfile.write(f"data: {json.dumps(body)}\n\n".encode())
-                self.wfile.flush()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        super().__init__()
 
     @property
     def text(self) -> str:
-        return "".join(f"word{number} " for number in range(self.pieces)).strip()
+        return "".join(self._words()).strip()
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "CSGATE_GENERATION__GENERATOR": f"http://127.0.0.1:{self._server.server_port}/v1",
-            "CSGATE_GENERATION__MODEL": "babbler",
-        }
+    def answer(self) -> Iterator[str]:
+        for word in self._words():
+            yield word
+            time.sleep(self.pause)
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def _words(self) -> Iterator[str]:
+        return (f"word{number} " for number in range(self.pieces))
 
 
 def read_redis_logs(redis: RedisServer, conversations: list[str]) -> dict[str, list[dict[str, Any]]]:
