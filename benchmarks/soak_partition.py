@@ -131,6 +131,12 @@ def main() -> int:
                         talker.join(240)
                     logs = read_redis_logs(redis, [talker.conversation or "" for talker in talkers])
                 codes = [node.stop() for node in nodes]
+        except BaseException:
+            for at, node in enumerate(nodes):
+                if node.process.poll() is not None:
+                    print(f"node {at + 1} is gone, exit code {node.process.returncode}; its last words:")
+                    print("".join(node.text[-30:]), flush=True)
+            raise
         finally:
             for node in nodes:
                 if node.process.poll() is None:
