@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from anyio import ClosedResourceError, EndOfStream, WouldBlock
+from coredis.connection import BaseConnection
 from pydantic import SecretStr
 
+from csgate.cluster import fanout as fanout_module
+from csgate.cluster.fanout import Fanout
 from csgate.cluster.link import LOAD, Link, Script, open_link
 from csgate.config import RedisSettings
 from csgate.errors import StoreUnavailable
@@ -141,3 +145,72 @@ async def test_what_was_asked_is_carried_out_although_nobody_waits_any_more(redi
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert await link.one((b"GET", "sum")) == b"7"
+
+
+FAILURES = [
+    ClosedResourceError(),
+    EndOfStream(),
+    WouldBlock(),
+    RuntimeError("it never began"),
+    ExceptionGroup("", [OSError()]),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+async def test_whatever_a_lost_connection_raises_there_is_another_one(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise failure
+
+    async with linked(redis, connections=1) as (link, _):
+        await link.one((b"PING",))
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseConnection, "create_request_batch", fail)
+            with pytest.raises(StoreUnavailable):
+                await link.one((b"PING",))
+        assert link.trouble is not None
+        assert await link.one((b"PING",)) == b"PONG"
+
+
+async def test_a_connection_that_ends_before_it_begins_is_a_redis_that_does_not_answer(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end_at_once(*_: Any, **__: Any) -> None:
+        pass
+
+    async with linked(redis, connections=1) as (link, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseConnection, "run", end_at_once)
+            with pytest.raises(StoreUnavailable):
+                await link.one((b"PING",))
+            with pytest.raises(StoreUnavailable):
+                await link.connect()
+        assert await link.one((b"PING",)) == b"PONG"
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+async def test_a_subscriber_lives_through_whatever_its_connection_raises(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    failed = trio.Event()
+
+    def fail(*_: Any, **__: Any) -> Any:
+        failed.set()
+        raise failure
+
+    monkeypatch.setattr(fanout_module, "PROBE_S", 0.05)
+    monkeypatch.setattr(fanout_module, "RETRY_S", 0.01)
+    async with linked(redis, connections=1) as (link, rig), trio.open_nursery() as nursery:
+        fanout = Fanout(link, "0123456789abcdef", "x", sharded=False)
+        nursery.start_soon(fanout.hear)
+        await fanout.join(b"before")
+        with monkeypatch.context() as patch, trio.fail_after(5):
+            patch.setattr(BaseConnection, "create_request", fail)
+            await failed.wait()
+            await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            await fanout.join(b"after")
+            await fanout.join(b"before")
+        assert "subscriber_lost" in {line["event"] for line in rig.logged()}
+        nursery.cancel_scope.cancel()

@@ -143,8 +143,11 @@ class Fanout:
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError, StoreUnavailable, trio.TooSlowError):
+            except StoreUnavailable:
                 pass  # the link tells of it
+            except Exception as error:
+                # A connection that ends may raise nearly anything. There is nothing to it but to make another one.
+                self._link.log.info("subscriber_lost", error=repr(error))
             finally:
                 self._connection = None
                 self._subscribed.clear()
@@ -166,8 +169,6 @@ class Fanout:
                 async with aclosing(pushed(connection)) as messages:
                     async for message in messages:
                         self._take(message)
-        except* (RedisError, OSError, StoreUnavailable, trio.TooSlowError):
-            pass
         finally:
             self._connection = None
             connection.invalidate("the subscriber ends")

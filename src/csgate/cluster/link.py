@@ -87,7 +87,7 @@ class Errand:
 
 
 class Link:
-    """``trouble``: in a sentence, why Redis cannot be used; None where the last write went well."""
+    """``trouble``: in a sentence, why Redis cannot be used; None where the last write went well. ``log``: where to."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Link:
         self._idle = trio.lowlevel.ParkingLot()
         self._called = False
         self._seconds = settings.command_seconds
-        self._log = telemetry.log
+        self.log = telemetry.log
         self._texts = {script.sha: script.text for script in scripts}
         for _ in range(settings.connections):
             nursery.start_soon(self._carry)
@@ -157,7 +157,7 @@ class Link:
         """
         try:
             return await self._connect()
-        except (RedisError, OSError) as error:
+        except Exception as error:
             raise self.failed(error) from error
 
     def failed(self, error: BaseException) -> StoreUnavailable:
@@ -170,21 +170,21 @@ class Link:
         ailments = [sentence for word, sentence in _AILMENTS.items() if word in text]
         if ailments:
             trouble: str | None = ailments[0]
-        elif isinstance(error, OSError | RedisConnectionError | ClosedResourceError | BrokenResourceError):
-            trouble = UNREACHABLE
-        else:
+        elif isinstance(error, RedisError) and not isinstance(error, RedisConnectionError):
             trouble = None
-            self._log.error("redis_refused", detail=text)
+            self.log.error("redis_refused", detail=text)
+        else:
+            trouble = UNREACHABLE
         if trouble is not None:
             if trouble != self.trouble:
-                self._log.error("store_in_trouble", reason=trouble, detail=text)
+                self.log.error("store_in_trouble", reason=trouble, detail=text)
             self.trouble = trouble
         return StoreUnavailable(f"{type(error).__name__}: {text}", retry_after=RETRY_S)
 
     def recovered(self) -> None:
         """A write went well."""
         if self.trouble is not None:
-            self._log.info("store_recovered", reason=self.trouble)
+            self.log.info("store_recovered", reason=self.trouble)
             self.trouble = None
 
     async def _connect(self) -> BaseConnection:
@@ -219,7 +219,12 @@ class Link:
                     if connection is None or not connection.usable:
                         connection = await self._connect()
                     await self._bring(connection, load, left)
-            except (RedisError, OSError, ClosedResourceError, BrokenResourceError) as error:
+            except Exception as error:
+                # A connection that ends, or does not come to be, may raise nearly anything: whatever its own tasks met
+                # with last, a stream that was closed, that it never began.
+                if connection is not None:
+                    connection.invalidate("it failed")
+                    connection = None
                 for errand in load:
                     errand.fail(error)
             finally:
