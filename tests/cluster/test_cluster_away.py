@@ -11,8 +11,9 @@ import trio.testing
 from csgate.cluster import fanout as fanout_module
 from csgate.cluster.fanout import Fanout
 from csgate.errors import Overloaded, StoreUnavailable
-from csgate.events import AckEvent, DeltaEvent, MessageEvent, Principal, ReplyEvent, TypingEvent
+from csgate.events import AckEvent, DeltaEvent, MessageEvent, Principal, ReplyEvent, StateEvent, TypingEvent
 from csgate.session import Header, OpenTurn
+from csgate.session import actor as actor_module
 
 from ..redis_server import RedisServer
 from ..session.conftest import Recorder
@@ -57,6 +58,23 @@ async def test_channels_that_are_wanted_meanwhile_are_subscribed_afterwards(own_
             while not await other.may_give_back("meanwhile"):  # noqa: ASYNC110
                 await trio.sleep(0.02)
         assert not await store.may_give_back("meanwhile"), "the other does it"
+
+
+async def test_nobody_comes_while_redis_is_away(
+    own_redis: RedisServer, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node lives through it, and gives the conversation back once Redis is there again."""
+    monkeypatch.setattr(actor_module, "GIVE_BACK_AGAIN_S", 0.2)
+    here = Recorder()
+    async with Town(own_redis).node(Script(), handoff_seconds=0.5) as node:
+        waiting = await node.conversations.attach(ann, here)
+        await waiting.handoff()
+        await here.wait(StateEvent)
+        await trio.to_thread.run_sync(own_redis.kill)
+        await until(lambda: any(line["event"] == "handoff_not_ended_yet" for line in node.rig.logged()))
+        await trio.to_thread.run_sync(own_redis.start)
+        await here.wait(StateEvent, count=2)
+        assert waiting.state == "bot"
 
 
 async def test_turns_of_others_are_fetched_although_nothing_was_heard(

@@ -84,6 +84,7 @@ class SlowStore:
         self.inner = inner or MemoryStore()
         self.seconds = seconds
         self.fail: set[str] = set()
+        self.failure: Exception = OSError("the disk is gone")
 
     @property
     def memory_bytes(self) -> int:
@@ -102,7 +103,7 @@ class SlowStore:
         async def slowly(*args: Any, **kwargs: Any) -> Any:
             await trio.sleep(self.seconds())
             if name in self.fail:
-                raise OSError("the disk is gone")
+                raise self.failure
             value = await method(*args, **kwargs)
             await trio.sleep(self.seconds())
             return value

@@ -1,13 +1,15 @@
 """Handing a conversation to a person and back."""
 
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from csgate.errors import Forbidden
+from csgate.errors import Forbidden, StoreUnavailable
 from csgate.events import AckEvent, DeltaEvent, ErrorEvent, MessageEvent, Principal, ReplyEvent, StateEvent, TypingEvent
+from csgate.session.actor import GIVE_BACK_AGAIN_S, Actor
 
 
 def states(sink: Any) -> list[str]:
@@ -184,6 +186,72 @@ async def test_a_store_that_fails_while_giving_back_ends_nothing_else(
         await attachment.submit("a", "hi", None)
         await sink.wait(ReplyEvent)
     assert [line["event"] for line in rig.logged()] == ["handoff_asked", "handoff_not_ended"]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+async def test_a_store_that_is_away_when_nobody_came_is_asked_again(
+    autojump_clock: object, rig: Any, ann: Principal, before: int
+) -> None:
+    """Away before the sentence is stored, or between that and the change of state."""
+    rig.store = rig.slow_store()
+    sink = rig.recorder()
+    async with rig.open(handoff_seconds=10) as conversations:
+        attachment = await conversations.attach(ann, sink)
+        await attachment.handoff()
+        append, appended = rig.store.append, 0
+
+        async def append_few(*args: Any) -> Any:
+            nonlocal appended
+            appended += 1
+            if appended > before:
+                raise StoreUnavailable("away")
+            return await append(*args)
+
+        rig.store.append = append_few
+        await trio.sleep(60)
+        assert states(sink) == ["waiting"]
+        del rig.store.append
+        await trio.sleep(GIVE_BACK_AGAIN_S)
+        assert states(sink) == ["waiting", "bot"]
+        log = await rig.log_of(attachment.conversation)
+        assert [type(event) for event in log] == [StateEvent, MessageEvent, StateEvent]
+    assert {line["event"] for line in rig.logged()} == {"handoff_asked", "handoff_not_ended_yet"}
+
+
+async def test_an_agent_who_comes_while_the_store_is_away_is_not_overlooked(
+    autojump_clock: object, rig: Any, ann: Principal, agent: Principal
+) -> None:
+    rig.store = rig.slow_store()
+    rig.store.failure = StoreUnavailable("away")
+    sink = rig.recorder()
+    async with rig.open(handoff_seconds=10) as conversations:
+        attachment = await conversations.attach(ann, sink)
+        await attachment.handoff()
+        rig.store.fail = {"append"}
+        await trio.sleep(12)
+        await conversations.attach(agent, rig.recorder(), conversation=attachment.conversation)
+        rig.store.fail = set()
+        await trio.sleep(60)
+        assert states(sink) == ["waiting"]
+
+
+async def test_what_goes_wrong_in_one_conversation_costs_no_other_one_anything(
+    autojump_clock: object, rig: Any, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.store = rig.slow_store()
+    broken, sink = rig.recorder(), rig.recorder()
+    async with rig.open(handoff_seconds=10) as conversations:
+        first = await conversations.attach(ann, broken)
+        await first.handoff()
+        with monkeypatch.context() as patch:
+            patch.setattr(Actor, "_give_back", AsyncMock(side_effect=RuntimeError("unforeseen")))
+            await trio.sleep(11)
+        second = await conversations.attach(ann, sink)
+        await second.submit("a", "hi", None)
+        await sink.wait(ReplyEvent)
+        await first.submit("b", "hi", None)
+        await broken.wait(ReplyEvent)
+    assert "conversation_failed" in {line["event"] for line in rig.logged()}
 
 
 async def test_who_comes_back_learns_the_state_though_its_event_is_older_than_the_page(

@@ -16,7 +16,7 @@ import msgspec
 import trio
 from structlog import contextvars
 
-from csgate.errors import BadEnvelope, NotFound, Overloaded, raise_error_of
+from csgate.errors import BadEnvelope, NotFound, Overloaded, StoreUnavailable, raise_error_of
 from csgate.events import (
     AckEvent,
     ErrorEvent,
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REASON_LOGGED_CHARS: Final = 200
+GIVE_BACK_AGAIN_S: Final = 6.0
+"""After the store could not be asked. A cluster's node that gave up half-way has let go of the conversation by then."""
+AGAIN_S: Final = 1.0
+"""After something unforeseen in a conversation."""
 
 
 class Actor:
@@ -62,6 +66,7 @@ class Actor:
         "_ended",
         "_grace_at",
         "_inbox",
+        "_nobody_came",
         "_office",
         "_running",
         "_tasked",
@@ -82,6 +87,7 @@ class Actor:
         self._unwanted: set[str | None] = set()
         self._grace_at = math.inf
         self._countdown_at = math.inf
+        self._nobody_came = False  # and the customer was told
         self._tasked = False
         self._wake = trio.Event()
 
@@ -137,6 +143,7 @@ class Actor:
         """A person is wanted and none is there; a countdown under way goes on."""
         if self._countdown_at == math.inf:
             self._countdown_at = trio.current_time() + self._office.settings.handoff_seconds
+            self._nobody_came = False
             self.rouse()
 
     def stop_countdown(self) -> None:
@@ -182,13 +189,22 @@ class Actor:
         """Works until there is nothing left that needs a task."""
         contextvars.bind_contextvars(conversation=self._conversation.header.id)
         try:
-            while await self._step():
+            while await self._step_guarded():
                 pass
         finally:
             self._tasked = False
             for request in self._inbox:
                 request.done.set()
         self._retire()
+
+    async def _step_guarded(self) -> bool:
+        """The edge of the conversation: what goes wrong in one costs no other one anything."""
+        try:
+            return await self._step()
+        except Exception:
+            self._office.telemetry.log.exception("conversation_failed")
+            await trio.sleep(AGAIN_S)
+            return True
 
     async def _catch_up(self) -> None:
         """Does all that is due at once, in whatever task has made it so."""
@@ -470,18 +486,25 @@ class Actor:
         carries no text; and the protocol knows no third author.
         """
         office, conversation = self._office, self._conversation
-        if office.shared is not None and not await office.shared.may_give_back(conversation.header.id):
-            conversation.watch()
-            return
-        notice = MessageEvent(
-            id=new_notice_id(),
-            offset=0,
-            author="human",
-            text=NOBODY_CAME[conversation.language],
-            timestamp=office.timestamp(),
-        )
         try:
-            await self._publish(await office.store.append(conversation.header, notice))
+            if office.shared is not None and not await office.shared.may_give_back(conversation.header.id):
+                conversation.watch()
+                return
+            if not self._nobody_came:
+                notice = MessageEvent(
+                    id=new_notice_id(),
+                    offset=0,
+                    author="human",
+                    text=NOBODY_CAME[conversation.language],
+                    timestamp=office.timestamp(),
+                )
+                stored = await office.store.append(conversation.header, notice)
+                self._nobody_came = True
+                await self._publish(stored)
             await self._change_state(Cue.NOBODY_CAME)
+        except StoreUnavailable as error:
+            office.telemetry.log.warning("handoff_not_ended_yet", detail=error.detail, again_after_s=GIVE_BACK_AGAIN_S)
+            self._countdown_at = trio.current_time() + GIVE_BACK_AGAIN_S
+            conversation.watch()  # somebody may have come meanwhile
         except Exception:
             office.telemetry.log.exception("handoff_not_ended")
