@@ -20,7 +20,7 @@ import report
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.e2e.balancers import haproxy
-from tests.e2e.cluster import read_redis_logs, start_node, three_nodes
+from tests.e2e.cluster import assert_alive, read_redis_logs, start_node, three_nodes
 from tests.e2e.restarts import Talker, check
 from tests.redis_server import RedisServer
 
@@ -58,6 +58,7 @@ def main() -> int:
                 fault = chance.choice(("kill", "kill", "pause", "redis"))
                 at = chance.randrange(3)
                 faults[fault] += 1
+                assert_alive(nodes)
                 print(f"{time.monotonic() - began:6.1f} s: {fault} {'' if fault == 'redis' else at + 1}", flush=True)
                 if fault == "kill":
                     nodes[at].stop(signal.SIGKILL)
@@ -77,6 +78,7 @@ def main() -> int:
             for talker in talkers:
                 talker.join(240)
             logs = read_redis_logs(redis, [talker.conversation or "" for talker in talkers])
+            assert_alive(nodes)
             codes = [node.stop() for node in nodes]
             lines = Counter(line["event"] for node in every for line in node.log)
             size = sum(file.stat().st_size for file in (folder / "redis").rglob("*.aof"))

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 from tests.e2e.balancers import haproxy
-from tests.e2e.cluster import Babbler, read_redis_logs, start_node
+from tests.e2e.cluster import Babbler, assert_alive, read_redis_logs, start_node
 from tests.e2e.conftest import Server
 from tests.e2e.restarts import Talker, check
 from tests.redis_server import RedisServer
@@ -130,12 +130,10 @@ def main() -> int:
                     for talker in talkers:
                         talker.join(240)
                     logs = read_redis_logs(redis, [talker.conversation or "" for talker in talkers])
+                assert_alive(nodes)
                 codes = [node.stop() for node in nodes]
         except BaseException:
-            for at, node in enumerate(nodes):
-                if node.process.poll() is not None:
-                    print(f"node {at + 1} is gone, exit code {node.process.returncode}; its last words:")
-                    print("".join(node.text[-30:]), flush=True)
+            assert_alive(nodes)
             raise
         finally:
             for node in nodes:

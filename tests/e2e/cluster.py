@@ -59,6 +59,13 @@ def three_nodes(folder: Path, redis: RedisServer, **environment: str) -> Iterato
             node.wait(10)
 
 
+def assert_alive(nodes: list[Server]) -> None:
+    """None of them has ended by itself."""
+    for at, node in enumerate(nodes, 1):
+        code = node.process.poll()
+        assert code is None, f"node {at} has ended with {code}; its last words:\n{''.join(node.text[-30:])}"
+
+
 class Babbler(Speaker):
     """Says ``pieces`` words, with ``pause`` seconds between them."""
 
