@@ -4,6 +4,7 @@ Prints ``listening on HOST:PORT``. Each line on standard input is answered with 
 loop was kept from its sockets since the line before (ms), and by a step of which task; and how many were too long.
 """
 
+import gc
 import json
 import sys
 import time
@@ -28,6 +29,7 @@ class Stopwatch(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.reset()
+        self._collection_began = 0.0
         self._pass_began = time.perf_counter()
         self._step_began = self._pass_began
         self._busy_began = self._step_busy = time.thread_time()
@@ -43,6 +45,17 @@ class Stopwatch(trio.abc.Instrument):
         self.worst_task = ""
         self.busiest_step_ms = 0.0
         self.busiest_task = ""
+        self.worst_collection_ms = 0.0
+        self.worst_generation = 0
+
+    def collector(self, phase: str, info: dict[str, int]) -> None:
+        """For ``gc.callbacks``. A collection stops every thread."""
+        if phase == "start":
+            self._collection_began = time.perf_counter()
+            return
+        took = (time.perf_counter() - self._collection_began) * 1e3
+        if took > self.worst_collection_ms:
+            self.worst_collection_ms, self.worst_generation = took, info["generation"]
 
     def after_io_wait(self, timeout: float) -> None:
         self._steps = 0
@@ -82,6 +95,8 @@ class Stopwatch(trio.abc.Instrument):
             "worst_task": self.worst_task,
             "busiest_step_ms": round(self.busiest_step_ms, 2),
             "busiest_task": self.busiest_task,
+            "worst_collection_ms": round(self.worst_collection_ms, 2),
+            "worst_collection_generation": self.worst_generation,
         }
         self.reset()
         return found
@@ -95,6 +110,7 @@ async def serve() -> None:
         node: Node = await nursery.start(run_node, config, telemetry)
         print(f"listening on {node.address[0]}:{node.address[1]}", flush=True)
         trio.lowlevel.add_instrument(stopwatch)
+        gc.callbacks.append(stopwatch.collector)
         while await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
             print(json.dumps(stopwatch.told()), flush=True)
         nursery.cancel_scope.cancel()
