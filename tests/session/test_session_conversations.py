@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from csgate.config import SessionSettings
-from csgate.errors import BadEnvelope, DuplicateMismatch, Forbidden, NotFound, Overloaded
+from csgate.errors import BadEnvelope, DuplicateMismatch, Forbidden, NotFound, Overloaded, StoreUnavailable
 from csgate.events import (
     AckEvent,
     DeltaEvent,
@@ -343,6 +343,26 @@ async def test_two_newcomers_do_not_share_the_room_of_one(autojump_clock: object
         assert conversations.count == 2
         assert refused == [1]
         assert held.state == "bot"
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("away"), OSError("the disk is gone")], ids=repr)
+async def test_a_sweep_that_fails_is_followed_by_another_one(
+    autojump_clock: object, rig: Any, ann: Principal, failure: Exception
+) -> None:
+    rig.store = rig.slow_store()
+    rig.store.failure = failure
+    async with rig.open(max_age_seconds=100) as conversations:
+        attachment = await conversations.attach(ann, rig.recorder())
+        await attachment.submit("a", "hi", None)
+        await trio.sleep(1)
+        await attachment.detach()
+        rig.store.fail = {"prune"}
+        await trio.sleep(250)
+        assert conversations.count == 1
+        rig.store.fail = set()
+        await trio.sleep(120)
+        assert conversations.count == 0
+    assert {line["event"] for line in rig.logged()} == {"conversations_not_forgotten"}
 
 
 async def test_age_takes_idle_conversations_and_leaves_attached_ones(

@@ -231,6 +231,9 @@ async def _sweep(office: Office) -> None:
             await _forget(office, lambda: min(SWEEP_CONVERSATIONS, office.conversations - most), ANY_TIME)
         except StoreUnavailable as error:
             office.telemetry.log.warning("conversations_not_forgotten", detail=error.detail)
+        except Exception:
+            # What goes wrong here in a way that nobody foresaw ends no conversation.
+            office.telemetry.log.exception("conversations_not_forgotten")
 
 
 async def _forget(office: Office, wanted: Callable[[], int], before: str) -> None:
