@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from csgate.background import _do, _Job, open_background, stand_back
+from csgate.errors import Overloaded
 
 
 async def test_work_comes_back_from_another_thread() -> None:
@@ -103,3 +104,39 @@ def test_standing_back_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     stand_back(10)
     assert given == [19]
+
+
+async def test_a_thread_that_cannot_be_started_is_a_refusal_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[int] = []
+    with open_background("test", 1, back=0) as threads:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(Overloaded):
+                await threads.run(lambda: done.append(1))
+        await threads.run(lambda: done.append(2))
+    assert done == [2]
+
+
+async def test_a_panic_is_an_error_of_the_one_who_asked() -> None:
+    class Panic(BaseException):
+        """As Rust libraries raise it."""
+
+    def panic() -> None:
+        raise Panic("a lock was poisoned")
+
+    with open_background("test", 1, back=0) as threads:
+        with pytest.raises(RuntimeError, match="poisoned"):
+            await threads.run(panic)
+        assert await threads.run(lambda: 1) == 1
+
+
+async def test_a_sandbox_that_forbids_standing_back_costs_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbid)
+    with open_background("test", 1, back=3) as threads:
+        assert await threads.run(lambda: 1) == 1

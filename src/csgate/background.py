@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import trio
 
-from csgate.errors import raise_error_of
+from csgate.errors import Overloaded, raise_error_of
 
 T = TypeVar("T")
+
+RETRY_S: Final = 2.0
 
 
 def stand_back(by: int) -> None:
@@ -24,7 +26,8 @@ def stand_back(by: int) -> None:
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + by))
+        with suppress(OSError):  # a sandbox may not allow it
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + by))
 
 
 class _Job(Generic[T]):
@@ -47,11 +50,17 @@ class BackgroundThreads:
         """``work()`` in one of the threads. Whoever is cancelled does not wait for it, nor is it begun any more.
 
         Raises:
+            Overloaded: the system starts no more threads.
             Exception: what ``work`` raised.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         job = _Job(work, trio.lowlevel.current_task())
-        self._executor.submit(_do, job, trio.lowlevel.current_trio_token())
+        try:
+            self._executor.submit(_do, job, trio.lowlevel.current_trio_token())
+        except RuntimeError as error:
+            # The system starts no more threads. The job waits all the same, and would wake whoever waits by then.
+            job.task = job.work = None
+            raise Overloaded(f"no thread: {error}", retry_after=RETRY_S) from error
 
         def abandon(_: object) -> trio.lowlevel.Abort:
             job.task = job.work = None
@@ -83,6 +92,8 @@ def _do(job: _Job[Any], token: trio.lowlevel.TrioToken) -> None:
         job.value = work()
     except Exception as error:
         job.error = error
+    except BaseException as error:
+        job.error = RuntimeError(repr(error))  # a Rust library's panic, say
     job.work = None
     with suppress(trio.RunFinishedError):  # nobody is left to tell
         token.run_sync_soon(_deliver, job)

@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import obstore
 import pytest
 import trio
+import trio.testing
 
 from csgate.config import MediaSettings
 from csgate.errors import ConfigError, MediaUnavailable, Overloaded
@@ -346,3 +350,60 @@ async def test_google_without_credentials_is_in_trouble(tmp_path: Path, monkeypa
         open_backend(MediaSettings(store="gs://bucket/prefix"), tmp_path)
     monkeypatch.delenv("GOOGLE_SERVICE_ACCOUNT_KEY")
     assert store_of(MediaSettings(store="gs://bucket/prefix"), tmp_path).signs
+
+
+async def test_neither_a_panic_nor_a_lack_of_threads_is_more_than_a_store_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        """As Rust libraries raise it."""
+
+    def panic(*_: object) -> None:
+        raise Panic("a lock was poisoned")
+
+    async def no_thread(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    store = store_of(MediaSettings(), tmp_path)
+    async with watched(store):
+        for place, name, failure in ((obstore, "head", panic), (trio.to_thread, "run_sync", no_thread)):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, failure)
+                with pytest.raises(MediaUnavailable):
+                    await store.size("pictures/a")
+                await trio.testing.wait_all_tasks_blocked()
+            assert await store.size("pictures/a") is None
+
+
+def test_a_folder_without_descriptors_for_a_while_is_back_afterwards(tmp_path: Path) -> None:
+    """In a process of its own. What obstore makes when it is first asked is made before anybody comes."""
+    script = """
+import os, resource, sys
+from pathlib import Path
+import trio
+import trio.testing
+from csgate.config import MediaSettings
+from csgate.errors import MediaUnavailable
+from csgate.media.opening import open_backend
+from csgate.media.store import Store
+from csgate.telemetry import Telemetry
+
+async def main() -> None:
+    settings, folder = MediaSettings(), Path(sys.argv[1])
+    backend = open_backend(settings, folder)
+    store = Store(backend, Telemetry(), seconds=5.0, requests=4)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(int(name) for name in os.listdir("/proc/self/fd"))
+    held = [os.dup(0) for _ in range(most + 1 - len(os.listdir("/proc/self/fd")))]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most + 1, hard))
+    try:
+        await store.size("pictures/a")
+    except MediaUnavailable:
+        pass
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    assert await store.size("pictures/a") is None
+
+trio.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -1,10 +1,12 @@
 """Opens the store that ``media.store`` names."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
@@ -23,6 +25,10 @@ def open_backend(settings: MediaSettings, data_dir: Path) -> Backend:
     Raises:
         ConfigError: it names nothing that can be opened.
     """
+    # obstore makes its Tokio runtime when it is first asked, and never again if that fails: before anybody comes, while
+    # there are descriptors and threads to be had.
+    with suppress(FileNotFoundError):
+        obstore.head(MemoryStore(), "nothing")
     place = settings.store or str(data_dir / "media")
     scheme, found, _ = place.partition("://")
     try:

@@ -196,10 +196,11 @@ class Store:
         begun = trio.current_time()
         with trio.move_on_after(self._seconds) as scope:
             try:
-                answer = await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+                answer = await trio.to_thread.run_sync(_calmly, work, limiter=self._limiter, abandon_on_cancel=True)
             except FileNotFoundError:
                 answer = None
-            except (BaseError, OSError, NotImplementedError) as error:
+            except (BaseError, OSError, NotImplementedError, RuntimeError) as error:
+                # RuntimeError: the system starts no more threads, or a panic.
                 raise self._failed(what, error) from error
         if scope.cancelled_caught:
             raise self._failed(what, TimeoutError(f"no answer in {self._seconds:g} s"))
@@ -221,6 +222,16 @@ class Store:
         self.trouble = trouble
         self._suspected.set()
         return MediaUnavailable(f"{what}: {detail}", retry_after=RETRY_AFTER_S)
+
+
+def _calmly(work: Callable[[], Answer]) -> Answer:
+    """``work()``; a panic of obstore, which is no ``Exception`` and would end the node, as ``RuntimeError``."""
+    try:
+        return work()
+    except Exception:
+        raise
+    except BaseException as panic:
+        raise RuntimeError(repr(panic)) from None
 
 
 class Listing:
