@@ -8,6 +8,7 @@ import gc
 import json
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 import trio
@@ -38,8 +39,8 @@ class Stopwatch(trio.abc.Instrument):
         self.passes = 0
         self.too_long = 0
         self.worst_pass_ms = 0.0
-        self.worst_pass_steps = 0
-        self._steps = 0
+        self.worst_pass_steps: dict[str, int] = {}
+        self._steps: list[str] = []
         self.worst_busy_ms = 0.0
         self.worst_step_ms = 0.0
         self.worst_task = ""
@@ -58,7 +59,7 @@ class Stopwatch(trio.abc.Instrument):
             self.worst_collection_ms, self.worst_generation = took, info["generation"]
 
     def after_io_wait(self, timeout: float) -> None:
-        self._steps = 0
+        self._steps = []
         self._pass_began = time.perf_counter()
         self._busy_began = time.thread_time()
 
@@ -66,12 +67,12 @@ class Stopwatch(trio.abc.Instrument):
         took = (time.perf_counter() - self._pass_began) * 1e3
         self.passes += 1
         if took > self.worst_pass_ms:
-            self.worst_pass_ms, self.worst_pass_steps = took, self._steps
+            self.worst_pass_ms, self.worst_pass_steps = took, dict(Counter(self._steps).most_common(4))
         self.worst_busy_ms = max(self.worst_busy_ms, (time.thread_time() - self._busy_began) * 1e3)
         self.too_long += took > TOO_LONG_MS
 
     def before_task_step(self, task: Any) -> None:
-        self._steps += 1
+        self._steps.append(task.name)
         self._step_began = time.perf_counter()
         self._step_busy = time.thread_time()
 
@@ -83,7 +84,7 @@ class Stopwatch(trio.abc.Instrument):
         if busy > self.busiest_step_ms:
             self.busiest_step_ms, self.busiest_task = busy, task.name
 
-    def told(self) -> dict[str, float | int | str]:
+    def told(self) -> dict[str, Any]:
         """What was found since the last time."""
         found = {
             "passes": self.passes,

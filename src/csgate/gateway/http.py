@@ -41,6 +41,7 @@ from csgate.gateway.body import MAX_BODY_BYTES, announced_bytes, body_too_large,
 from csgate.gateway.completions_wire import COMPLETIONS_PATH, error_body, speaks_openai, status_of
 from csgate.gateway.door import Door
 from csgate.gateway.media_files import media_routes
+from csgate.gateway.pace import take_turn
 from csgate.gateway.site_routes import page_routes
 
 JSON: Final = "application/json"
@@ -237,6 +238,7 @@ class _Edge:
         try:
             try:
                 self._admit(request)
+                await take_turn()  # a request is half a millisecond's work before anything of it waits
                 await self._app(scope, receive, send_marked)
             except ClientDisconnect:
                 pass  # The peer left before its request was whole; nobody is there to be told.

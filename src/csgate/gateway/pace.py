@@ -1,11 +1,11 @@
-"""Large reads and new connections take turns: no pass of the event loop gets long, however many come at once."""
+"""Large reads, new connections and requests take turns: no pass of the event loop gets long, however many there are."""
 
 from typing import Final
 
 import trio
 
-A_PASS: Final = 12
-"""Turns in one pass of the loop. One is some 0.3 ms: half a MiB that is read and unmasked, or a handshake."""
+A_PASS: Final = 4
+"""Turns in one pass of the loop. One is 0.3 ms or more: half a MiB read and unmasked, a handshake, a request."""
 
 _pace: "trio.lowlevel.RunVar[Pace]" = trio.lowlevel.RunVar("csgate.pace")
 
