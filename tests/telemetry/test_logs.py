@@ -2,6 +2,10 @@
 
 import io
 import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Literal, TextIO
 
 import pytest
 import structlog
@@ -79,6 +83,73 @@ def test_a_line_break_from_a_stranger_stays_inside_its_line() -> None:
     stream = io.StringIO()
     open_logger(stream=stream).info("path", path='/\n{"event": "forged"}')
     assert len(stream.getvalue().splitlines()) == 1
+
+
+@contextmanager
+def a_full_disk() -> Iterator[TextIO]:
+    stream = open("/dev/full", "w")  # noqa: SIM115  closing it fails as well
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            stream.close()
+
+
+@contextmanager
+def a_reader_that_has_gone() -> Iterator[TextIO]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = open(writing, "w")  # noqa: SIM115  closing it fails as well
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            stream.close()
+
+
+@contextmanager
+def a_closed_file() -> Iterator[TextIO]:
+    stream = io.StringIO()
+    stream.close()
+    yield stream
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "exception"])
+@pytest.mark.parametrize("opened", [a_full_disk, a_reader_that_has_gone, a_closed_file])
+def test_a_log_that_cannot_be_written_ends_nothing(
+    opened: Callable[[], AbstractContextManager[TextIO]], level: str
+) -> None:
+    with opened() as stream:
+        log = open_logger("debug", stream=stream)
+        try:
+            raise LookupError("what there was to tell")
+        except LookupError:
+            for _ in range(3):
+                getattr(log, level)("failed", padding="x" * 10_000)
+
+
+@pytest.mark.parametrize("failing", ["write", "flush"])
+def test_a_log_goes_on_once_it_can_be_written(failing: Literal["write", "flush"]) -> None:
+    class Full(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            self._refuse("write")
+            return super().write(text)
+
+        def flush(self) -> None:
+            self._refuse("flush")
+
+        def _refuse(self, what: str) -> None:
+            if self.full and what == failing:
+                raise OSError("no space left")
+
+    stream = Full()
+    log = open_logger(stream=stream)
+    log.error("during")
+    stream.full = False
+    log.error("after")
+    assert json.loads(stream.getvalue().splitlines()[-1])["event"] == "after"
 
 
 def test_telemetry_makes_what_it_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:

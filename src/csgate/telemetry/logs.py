@@ -5,6 +5,7 @@ Connection, conversation and turn ids travel as bound context variables; Trio gi
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Literal, TextIO, cast
 
 import structlog
@@ -17,6 +18,20 @@ _EXCEPTIONS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)
 )
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class _Writer(structlog.WriteLogger):
+    """Loses a line that cannot be written, and nothing else: the disk is full, the reader has gone, the file is closed.
+
+    Whoever sees to it that nothing ends a task or a thread says so to the log first.
+    """
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def open_logger(
@@ -34,7 +49,7 @@ def open_logger(
     return cast(
         Logger,
         structlog.wrap_logger(
-            structlog.WriteLoggerFactory(file=target)(),
+            _Writer(target),
             processors=[
                 structlog.contextvars.merge_contextvars,
                 structlog.processors.add_log_level,
