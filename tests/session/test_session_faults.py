@@ -17,7 +17,7 @@ from csgate.errors import ConfigError, NotFound, Overloaded, StoreUnavailable
 from csgate.events import ErrorEvent, MessageEvent, Principal, ReplyEvent
 from csgate.session import Header, OpenTurn, open_conversations, open_store, sqlite
 from csgate.session.sqlite import SqliteStore, open_sqlite_store
-from csgate.session.sqlite_desk import DAMAGE
+from csgate.session.sqlite_desk import DAMAGE, UNFORESEEN
 from csgate.session.sqlite_file import MIGRATIONS, migrate, open_reader
 from csgate.session.sqlite_ledger import Ledger
 from csgate.telemetry import Telemetry
@@ -63,6 +63,25 @@ async def busy(desk: Any) -> AsyncIterator[None]:
             await trio.testing.wait_all_tasks_blocked()
         finally:
             go.set()
+
+
+class Panic(BaseException):
+    """What a library in Rust raises when it panics is no ``Exception``."""
+
+
+def bug(*_: Any, **__: Any) -> Any:
+    raise Panic("nobody foresaw it")
+
+
+@asynccontextmanager
+async def impatient(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SqliteStore, Any]]:
+    """A store, and its writing desk. Who waits for a thread that has died is cancelled, so that the test ends."""
+    async with opened(folder) as store:
+        writer: Any = store._writer
+        monkeypatch.setattr(writer, "abort", trio.lowlevel.Abort.SUCCEEDED)
+        with trio.fail_after(5):
+            yield store, writer
+            assert writer._thread.is_alive()
 
 
 async def recovered(store: SqliteStore) -> None:
@@ -155,6 +174,115 @@ async def test_closing_finishes_what_was_asked(tmp_path: Path) -> None:
         await store.count()
     async with opened(tmp_path) as store:
         assert await store.count() == 600
+
+
+# --- What nobody foresaw --------------------------------------------------------------------------------------------
+
+
+async def test_one_operation_that_panics_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with impatient(tmp_path, monkeypatch) as (store, writer):
+        refusals = []
+
+        async def panics() -> None:
+            with pytest.raises(StoreUnavailable) as caught:
+                await writer.ask(bug)
+            refusals.append(caught.value.__cause__)
+
+        async with trio.open_nursery() as nursery:
+            async with busy(writer):
+                nursery.start_soon(store.accept, header("a"), message("m"), b"1", None)
+                nursery.start_soon(panics)
+                nursery.start_soon(store.accept, header("b"), message("m"), b"1", None)
+        assert [type(cause) for cause in refusals] == [Panic]
+        assert await store.count() == 2
+        assert store.trouble is None
+
+
+async def test_a_failure_that_fails_again_is_told_to_all_and_the_thread_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bare_rig: Any
+) -> None:
+    rig = bare_rig()
+    async with impatient(tmp_path, monkeypatch) as (store, writer):
+        monkeypatch.setattr(writer, "_log", rig.telemetry.log)
+        refusals: list[StoreUnavailable] = []
+
+        async def accept(name: str, text: str) -> None:
+            with pytest.raises(StoreUnavailable) as caught:
+                await store.accept(header(name), message("m", text), b"1", None)
+            refusals.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            async with busy(writer):
+                monkeypatch.setattr(writer, "_suffer", bug)
+                monkeypatch.setattr(writer, "_probe", lambda: None)
+                for name in "abc":
+                    nursery.start_soon(accept, name, "\ud800" if name == "b" else "hi")
+        assert len(refusals) == 3
+        assert all(refusal.retry_after for refusal in refusals)
+        assert store.trouble == UNFORESEEN
+        [line] = rig.logged()
+        assert (line["event"], line["reason"]) == ("store_in_trouble", UNFORESEEN)
+        assert line["exception"][0]["exc_type"] == "Panic"
+        assert await store.count() == 0
+        assert (await store.accept(header("a"), message("m"), b"1", None)).offset == 1
+        assert store.trouble is None
+
+
+async def test_a_reader_that_fails_again_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with impatient(tmp_path, monkeypatch) as (store, _):
+        reader: Any = store._reader
+        with monkeypatch.context() as patched:
+            patched.setattr(reader, "_suffer", bug)
+            with pytest.raises(StoreUnavailable):
+                await reader.ask(bug)
+        assert store.trouble == UNFORESEEN
+        assert await store.count() == 0
+        assert store.trouble is None
+
+
+async def test_what_was_committed_is_acknowledged_although_the_log_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mute:
+        info = error = bug
+
+    async with impatient(tmp_path, monkeypatch) as (store, writer):
+        with monkeypatch.context() as patched:
+            patched.setattr(writer, "_log", Mute())
+            writer.trouble = "so that there is a recovery to log"
+            assert (await store.accept(header("a"), message("m"), b"1", None)).offset == 1
+            assert store.trouble == UNFORESEEN
+        await recovered(store)
+        assert (await store.read("a")).last == 1
+
+
+async def test_what_fails_between_groups_is_told_and_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with impatient(tmp_path, monkeypatch) as (store, writer):
+        with monkeypatch.context() as patched:
+            patched.setattr(writer, "_notice_erasures", bug)
+            await store.accept(header("a"), message("m"), b"1", None)
+            while store.trouble != UNFORESEEN:  # noqa: ASYNC110  another thread meets it, by itself
+                await trio.sleep(0.001)
+        await recovered(store)
+        assert (await store.accept(header("a"), message("n"), b"1", None)).offset == 2
+
+
+async def test_what_could_not_be_rolled_back_is_not_committed_with_what_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def left_behind() -> Iterator[None]:
+        writer._connection.execute(writer.begin)
+        yield
+        raise Panic("in the middle of rolling back")
+
+    async with impatient(tmp_path, monkeypatch) as (store, writer):
+        with monkeypatch.context() as patched:
+            patched.setattr(writer, "_transaction", left_behind)
+            with pytest.raises(StoreUnavailable):
+                await store.accept(header("a"), message("m"), b"1", None)
+        assert (await store.accept(header("b"), message("m"), b"1", None)).offset == 1
+        assert await store.load("a") is None
 
 
 # --- The disk -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ committed the next one gathers, which is all that group commit needs.
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
@@ -46,6 +47,7 @@ _AILMENTS: Final[dict[int | None, str]] = {
 }
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 DAMAGE: Final = "the file of the conversations is damaged"
+UNFORESEEN: Final = "conversations cannot be stored: something went wrong that nobody foresaw"
 
 
 class Asks(Protocol):
@@ -153,7 +155,10 @@ class Desk:
             if jobs:
                 self._group(jobs)
                 self._post(self._deliver, jobs)
-            self._between(idle=not jobs)
+            try:
+                self._between(idle=not jobs)
+            except BaseException as error:
+                self._survive(error)
         self._end()
 
     def _take(self) -> tuple[list[Job[Any]], bool]:
@@ -173,24 +178,27 @@ class Desk:
     def _group(self, jobs: list[Job[Any]]) -> None:
         """Does the jobs in one transaction; one that fails by its own fault fails alone, and the others go again."""
         left = jobs
-        while left:
-            culprit: Job[Any] | None = None
-            try:
-                with self._transaction():
-                    for culprit in left:
-                        self._do(culprit)
-                    culprit = None
-            except Exception as error:
-                self._suffer(error)
-                if culprit is None or _reason(error) in _AILMENTS:
-                    for job in left:
-                        job.error = _told(error)
-                    return
-                culprit.error = _told(error)
-                left = [job for job in left if job is not culprit]
-            else:
-                self._recover()
-                return
+        try:
+            while left:
+                culprit: Job[Any] | None = None
+                try:
+                    with self._transaction():
+                        for culprit in left:
+                            self._do(culprit)
+                        culprit = None
+                except BaseException as error:  # also what a library in Rust raises when it panics
+                    self._suffer(error)
+                    if culprit is None or _reason(error) in _AILMENTS:
+                        for job in left:
+                            job.error = _told(error)
+                        return
+                    culprit.error = _told(error)
+                    left = [job for job in left if job is not culprit]
+                else:
+                    left = []  # done, whatever comes now
+                    self._recover()
+        except BaseException as error:
+            self._survive(error, left)
 
     def _do(self, job: Job[Any]) -> None:
         job.error = None
@@ -202,7 +210,15 @@ class Desk:
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._connection, self.begin)
 
-    def _suffer(self, error: Exception) -> None:
+    def _survive(self, error: BaseException, jobs: Sequence[Job[Any]] = ()) -> None:
+        """What nobody foresaw came up; ``jobs`` are not done. Without the thread whoever asks would wait for ever."""
+        for job in jobs:
+            job.error = StoreUnavailable(UNFORESEEN, retry_after=RETRY_S)
+        self.trouble = DAMAGE if self._damaged else UNFORESEEN
+        with suppress(BaseException):  # it may be the log that fails
+            self._log.error("store_in_trouble", reason=self.trouble, exc_info=error)
+
+    def _suffer(self, error: BaseException) -> None:
         reason = _reason(error)
         self._damaged = self._damaged or reason in _DAMAGED or isinstance(error, msgspec.MsgspecError)
         trouble = DAMAGE if self._damaged else _AILMENTS.get(reason)
@@ -215,8 +231,8 @@ class Desk:
 
     def _recover(self) -> None:
         if self.trouble is not None and not self._damaged:
-            self._log.info("store_recovered", reason=self.trouble)
-            self.trouble = None
+            reason, self.trouble = self.trouble, None
+            self._log.info("store_recovered", reason=reason)
 
     def _post(self, function: Callable[[Any], None], value: Any) -> None:
         try:
@@ -314,6 +330,8 @@ class _Transaction:
         self._begin = begin
 
     def __enter__(self) -> None:
+        if self._connection.in_transaction:  # the one before could not be rolled back
+            self._connection.execute("ROLLBACK")
         self._connection.execute(self._begin)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -330,13 +348,13 @@ def _nobody(_: list[str]) -> None:
     """Nobody wants to know."""
 
 
-def _reason(error: Exception) -> int | None:
+def _reason(error: BaseException) -> int | None:
     """SQLite's primary result code."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
-def _told(error: Exception) -> StoreUnavailable:
+def _told(error: BaseException) -> StoreUnavailable:
     told = StoreUnavailable(f"{type(error).__name__}: {error}", retry_after=RETRY_S)
     told.__cause__ = error
     return told
