@@ -18,6 +18,10 @@ BUCKETS = (1, 2, 4, 8)
 WAIT_S = 5.0
 
 
+class Panic(BaseException):
+    """What a library in Rust raises when it panics is no ``Exception``."""
+
+
 class FakeLane:
     """Doubles numbers. ``hold()`` makes runs wait for ``go``; ``started`` is released at each run's beginning."""
 
@@ -150,6 +154,37 @@ async def test_a_failed_run_is_told_and_the_next_one_works(telemetry: Telemetry,
         assert "the device is gone" in caught.value.detail
         assert "device" not in caught.value.text()
         assert (await batcher.submit(4))[0] == 8
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("prepare", Internal), ("run", EngineUnavailable), ("results", EngineUnavailable)]
+)
+async def test_a_lane_that_panics_is_told_and_the_next_item_works(
+    telemetry: Telemetry, lane: FakeLane, monkeypatch: pytest.MonkeyPatch, method: str, kind: type[CsgateError]
+) -> None:
+    def panics(*_: object) -> None:
+        raise Panic("index out of bounds")
+
+    async with opened(telemetry, lane) as batcher:
+        with monkeypatch.context() as patched:
+            patched.setattr(lane, method, panics)
+            with trio.fail_after(WAIT_S), pytest.raises(kind) as caught:
+                await batcher.submit(4)
+        assert "index out of bounds" in caught.value.detail
+        with trio.fail_after(WAIT_S):
+            assert (await batcher.submit(4))[0] == 8
+
+
+async def test_a_run_with_too_few_results_is_a_failed_run(
+    telemetry: Telemetry, lane: FakeLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(telemetry, lane) as batcher:
+        with monkeypatch.context() as patched:
+            patched.setattr(lane, "results", lambda rows: [])
+            with trio.fail_after(WAIT_S), pytest.raises(EngineUnavailable):
+                await batcher.submit(4)
+        with trio.fail_after(WAIT_S):
+            assert (await batcher.submit(4))[0] == 8
 
 
 async def test_the_queue_is_bounded(telemetry: Telemetry, lane: FakeLane) -> None:

@@ -249,7 +249,10 @@ class Batcher(Generic[P, R]):
         park.acquire()  # somebody took it off the list: its release is there, or comes within a line
 
     def _process(self, lane: Lane[P, R], batch: list[Item[P, R]]) -> None:
-        """Prepares and runs one batch. Whatever goes wrong becomes an item's error; nothing escapes."""
+        """Prepares and runs one batch. Whatever goes wrong becomes an item's error; nothing escapes.
+
+        Also not what a library in Rust raises when it panics, which is no ``Exception``: it would end this thread.
+        """
         began = self._now()
         rows: list[Item[P, R]] = []
         for item in batch:
@@ -268,7 +271,7 @@ class Batcher(Generic[P, R]):
                 rows.append(item)
         except CsgateError as error:
             item.error = error
-        except Exception as error:
+        except BaseException as error:
             self._log.error("inference.prepare_failed", model=self.name, exc_info=error)
             item.error = Internal(f"preparing an item of {self.name} failed: {error!r}")
         item.prepare_s = perf_counter() - began
@@ -281,15 +284,15 @@ class Batcher(Generic[P, R]):
                 lane.run(count, self._plan.bucket(count))
                 took = perf_counter() - began
             # Read with the device given back: another lane runs meanwhile.
-            results = lane.results(count)
-        except Exception as error:
+            results = list(zip(rows, lane.results(count), strict=True))
+        except BaseException as error:
             self._log.error("inference.run_failed", model=self.name, rows=count, exc_info=error)
             for item in rows:
                 item.error = EngineUnavailable(f"a run of {self.name} failed: {error!r}")
             return
         self._run_seconds.observe(took)
         self._batch_size.observe(count)
-        for item, result in zip(rows, results, strict=True):
+        for item, result in results:
             item.result = result
             item.run_s = took
             item.batch = count

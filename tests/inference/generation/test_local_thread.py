@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from csgate.errors import EngineUnavailable, Overloaded
+from csgate.errors import EngineUnavailable, ModelError, Overloaded
 from csgate.inference.generation.local_step import Step
 from csgate.inference.generation.local_text import TextStream
 from csgate.inference.generation.local_thread import Answer, EngineThread
@@ -16,8 +16,14 @@ from csgate.inference.generation.request import Sampling
 from csgate.telemetry import Telemetry
 
 
+class Panic(BaseException):
+    """What a library in Rust raises when it panics is no ``Exception``."""
+
+
 def letters(ids: Sequence[int]) -> str:
-    """Token 999 cannot be decoded."""
+    """Token 0x110000 cannot be decoded; at 0x110001 the library panics."""
+    if 0x110001 in ids:
+        raise Panic("no such token")
     return "".join(map(chr, ids))
 
 
@@ -31,8 +37,8 @@ class Letters:
         self.known: dict[int, list[int]] = {}
         self.added: list[Sequence[int]] = []
         self.removed: list[int] = []
-        self.broken: Exception | None = None
-        self.stuck: Exception | None = None
+        self.broken: BaseException | None = None
+        self.stuck: BaseException | None = None
         self.closed = False
         self._permits = threading.Semaphore(0)
 
@@ -45,6 +51,8 @@ class Letters:
     def add(self, key: int, ids: Sequence[int], sampling: Sampling, limit: int) -> None:
         if not ids:
             raise ValueError("nothing to go on")
+        if ids[0] == 14:
+            raise Panic("an unlucky number")
         self.added.append(ids)
         self.known[key] = [0, limit, ids[0]]
 
@@ -66,7 +74,8 @@ class Letters:
             elif state[0] > state[1]:
                 steps.append(Step(key, None, "stop"))
             else:
-                steps.append(Step(key, 0x110000 if state[2] == 99 else ord("a") - 1 + state[0]))
+                odd = {98: 0x110001, 99: 0x110000}.get(state[2])
+                steps.append(Step(key, odd or ord("a") - 1 + state[0]))
             if steps[-1].end is not None:
                 del self.known[key]
         return steps
@@ -110,7 +119,7 @@ async def bench(telemetry: Telemetry) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def open_bench(telemetry: Telemetry, refusals: Sequence[Exception | None] = ()) -> AsyncIterator[Bench]:
+async def open_bench(telemetry: Telemetry, refusals: Sequence[BaseException | None] = ()) -> AsyncIterator[Bench]:
     made: list[Letters] = []
     tries = iter(refusals)
 
@@ -219,8 +228,10 @@ async def test_abandoning_what_has_ended_does_nothing(bench: Bench) -> None:
     ("changes", "words"),
     [
         ({"ids": []}, "refused a request"),
+        ({"first": 14}, "refused a request"),
         ({"first": 13}, "could not go on"),
         ({"first": 99}, "cannot be decoded"),
+        ({"first": 98}, "cannot be decoded"),
     ],
 )
 async def test_one_request_s_error_leaves_the_others_alone(bench: Bench, changes: dict[str, Any], words: str) -> None:
@@ -248,12 +259,13 @@ async def test_a_caller_that_raises_gets_its_own_error_back(bench: Bench) -> Non
     assert "".join(good.text) == "abc"
 
 
-async def test_an_engine_that_throws_is_made_anew(bench: Bench) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, Panic])
+async def test_an_engine_that_throws_is_made_anew(bench: Bench, kind: type[BaseException]) -> None:
     hit = [bench.answer(5), bench.answer(5)]
     bench.letters.allow()
     await bench.until(lambda: all(answer.text for answer in hit))
     waiting = bench.answer(2, 7)
-    bench.letters.broken = RuntimeError("device lost")
+    bench.letters.broken = kind("device lost")
     bench.letters.allow(10)
     for answer in hit:
         await ended(answer)
@@ -287,8 +299,11 @@ async def test_what_ended_before_the_engine_broke_has_ended_well(bench: Bench) -
     assert isinstance((await ended(second)).error, EngineUnavailable)
 
 
-async def test_an_engine_that_cannot_be_made_anew_refuses_until_it_can(telemetry: Telemetry) -> None:
-    refusals = [None, OSError("no memory"), OSError("no memory"), None]
+@pytest.mark.parametrize("kind", [OSError, Panic])
+async def test_an_engine_that_cannot_be_made_anew_refuses_until_it_can(
+    telemetry: Telemetry, kind: type[BaseException]
+) -> None:
+    refusals = [None, kind("no memory"), kind("no memory"), None]
     async with open_bench(telemetry, refusals) as bench:
         hit = bench.answer(5)
         await bench.until(lambda: len(bench.letters.added) == 1)
@@ -313,6 +328,13 @@ async def test_an_engine_that_cannot_be_made_at_all(telemetry: Telemetry) -> Non
     with pytest.raises(OSError, match="no memory"):
         async with open_bench(telemetry, [OSError("no memory")]):
             raise AssertionError("it opened")
+
+
+async def test_an_engine_that_panics_when_it_is_made(telemetry: Telemetry) -> None:
+    with pytest.raises(ModelError, match="no memory") as caught:
+        async with open_bench(telemetry, [Panic("no memory")]):
+            raise AssertionError("it opened")
+    assert isinstance(caught.value.__cause__, Panic)
 
 
 async def test_closing_tells_those_who_wait_and_those_who_run(bench: Bench) -> None:

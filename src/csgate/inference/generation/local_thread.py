@@ -6,6 +6,9 @@
 
 What the threads share is the schedule, the list of abandoned answers and ``closing``, under one condition that nobody
 holds during a step. Everything else of an ``Answer`` belongs to the engine's thread until it is posted.
+
+In that thread whatever is raised is somebody's error, also what a library in Rust raises when it panics, which is no
+``Exception``: it would end the thread, and those who wait would hear of nothing but their deadlines.
 """
 
 import threading
@@ -15,7 +18,7 @@ from typing import Final
 
 import trio
 
-from csgate.errors import CsgateError, EngineUnavailable
+from csgate.errors import CsgateError, EngineUnavailable, ModelError
 from csgate.inference.generation.local_step import Stepper
 from csgate.inference.generation.local_text import TextStream
 from csgate.inference.generation.request import FinishReason, Sampling
@@ -99,7 +102,7 @@ class EngineThread:
         """Starts the thread and waits until its stepper is made.
 
         Raises:
-            Exception: what ``build`` raised.
+            Exception: what ``build`` raised; a ModelError for what is no ``Exception``.
         """
         self._thread.start()
         await self._ready.wait()
@@ -174,6 +177,9 @@ class EngineThread:
             self.provider = self._stepper.provider
         except Exception as error:
             self._refusal = error
+        except BaseException as error:
+            self._refusal = ModelError(f"The generation model {self.name} cannot be loaded: {error!r}.")
+            self._refusal.__cause__ = error
         self._run_soon(self._ready.set)
         if self._refusal is not None:
             return
@@ -194,7 +200,7 @@ class EngineThread:
                 return False
             self._admit()
             self._step()
-        except Exception as error:
+        except BaseException as error:
             self._log.error("generation.step_failed", model=self.name, running=len(self._running), exc_info=error)
             self._post(self._fail_running("failed"))
             self._let_go()
@@ -238,7 +244,7 @@ class EngineThread:
             key = self._next_key = self._next_key + 1
             try:
                 self._stepper.add(key, answer.ids, answer.sampling, answer.limit)
-            except Exception as error:
+            except BaseException as error:
                 self._log.error("generation.refused", model=self.name, exc_info=error)
                 refused.append(Update(answer, error=EngineUnavailable(f"{self.name} refused a request: {error}")))
             else:
@@ -274,7 +280,7 @@ class EngineThread:
             text = stream.push(token) if token is not None else ""
             if not stream.stopped and end is not None:
                 text += stream.finish()
-        except Exception as error:
+        except BaseException as error:
             self._log.error("generation.decode_failed", model=self.name, exc_info=error)
             return Update(answer, error=EngineUnavailable(f"{self.name} wrote what cannot be decoded: {error}"))
         finish: FinishReason | None = "stop" if stream.stopped or end == "stop" else "length" if end else None
@@ -289,7 +295,7 @@ class EngineThread:
         """A new stepper; without one, whoever waits is told so, and the next one to come causes another try."""
         try:
             self._stepper = self._build()
-        except Exception as error:
+        except BaseException as error:
             self._log.error("generation.rebuild_failed", model=self.name, exc_info=error)
             with self._condition:
                 waiting = self._schedule.drain()
@@ -304,7 +310,7 @@ class EngineThread:
         try:
             if stepper is not None:
                 stepper.close()
-        except Exception as error:  # a broken engine may say anything
+        except BaseException as error:  # a broken engine may say anything
             self._log.warning("generation.close_failed", model=self.name, exc_info=error)
 
     def _post(self, updates: list[Update]) -> None:
