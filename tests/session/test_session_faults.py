@@ -267,6 +267,22 @@ async def test_what_fails_between_groups_is_told_and_recovers(tmp_path: Path, mo
         assert (await store.accept(header("a"), message("n"), b"1", None)).offset == 2
 
 
+async def test_tidying_that_fails_is_not_tried_without_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def fail() -> bool:
+        tried.append(1)
+        raise ValueError("a fault of its own")
+
+    async with impatient(tmp_path, monkeypatch) as (store, writer):
+        monkeypatch.setattr(writer, "_tidy", fail)
+        writer.litter()
+        await store.accept(header("a"), message("m"), b"1", None)
+        await trio.sleep(0.2)
+        assert len(tried) <= 2
+        assert store.trouble is None
+
+
 async def test_what_could_not_be_rolled_back_is_not_committed_with_what_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,13 +267,14 @@ class WritingDesk(Desk):
         self._version = self._data_version()
         self._untidy = True
         self._tidied_at = 0.0
+        self._failed = False  # the last time: it is not tried again at once
 
     def litter(self) -> None:
         """Something was forgotten: there is something to delete. Called from any thread."""
         self._untidy = True
 
     def _patience(self) -> float:
-        return 0.0 if self._untidy and self.trouble is None else IDLE_S
+        return 0.0 if self._untidy and self.trouble is None and not self._failed else IDLE_S
 
     def _between(self, *, idle: bool) -> None:
         try:
@@ -285,6 +286,9 @@ class WritingDesk(Desk):
                 self._tidied_at = monotonic()
         except Exception as error:
             self._suffer(error)
+            self._failed = True
+        else:
+            self._failed = False
 
     def _data_version(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
