@@ -1,7 +1,8 @@
 """A store that outlives the process: the next one goes on where the last one ended, and each message has one end."""
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,28 @@ async def test_a_turn_that_died_with_its_process_twice_becomes_an_error(house: H
     assert [(turn.id, turn.attempt) for turn in house.turns[3:]] == [("b", 2)]
     (line,) = [line for line in house.rig.logged() if line["event"] == "turn_given_up"]
     assert line["ref"] == finals(log)[0].ref
+
+
+async def test_a_turn_that_cannot_be_read_keeps_no_process_from_starting(
+    house: House, ann: Principal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with house.process() as conversations:
+        first = await conversations.attach(ann, house.rig.recorder())
+        await first.submit("a", "hold", None)
+        second = await conversations.attach(ann, house.rig.recorder())
+        await second.submit("b", "hold", None)
+        await house.begun(2)
+    house.hold = False
+    with closing(sqlite3.connect(house.folder / "csgate.db", isolation_level=None)) as file:
+        file.execute("UPDATE turns SET principal = x'c1' WHERE id = 'a'")
+        async with house.process() as conversations:
+            await conversations.drained()
+            assert conversations.trouble is None
+            log = (await house.store.read(second.conversation)).events
+        left = file.execute("SELECT id, attempt FROM turns").fetchall()
+    assert [event.id for event in finals(log)] == ["b"]
+    assert left == [("a", 1)], "as it was, for a version that can read it"
+    assert capsys.readouterr().err.count("turn_unreadable") == 1
 
 
 async def test_state_count_and_idempotency_survive(house: House, ann: Principal) -> None:

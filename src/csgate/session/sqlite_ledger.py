@@ -13,6 +13,7 @@ import msgspec
 from csgate.errors import DuplicateMismatch, NotFound
 from csgate.events import ErrorEvent, LogEvent, MessageEvent, Picture, Principal, RateEvent, StateEvent
 from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Reopened, Stored
+from csgate.telemetry import Logger, open_logger
 
 Outcome = Literal["open", "reply", "error", "unanswered"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("open", "reply", "error", "unanswered")
@@ -54,10 +55,11 @@ _Columns = tuple[str | None, bytes | None, int | None]
 class Ledger:
     """All operations on one connection. Those that only read work on a connection that only reads."""
 
-    __slots__ = ("_active", "_erasures", "_execute", "_max_events", "connection")
+    __slots__ = ("_active", "_erasures", "_execute", "_log", "_max_events", "connection")
 
-    def __init__(self, connection: sqlite3.Connection, max_events: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, max_events: int, log: Logger | None = None) -> None:
         self.connection = connection
+        self._log = log or open_logger()
         self._execute = connection.execute
         self._max_events = max_events
         self._active: int = self._execute("SELECT coalesce(max(active), 0) FROM conversations").fetchone()[0]
@@ -166,11 +168,19 @@ class Ledger:
             " (SELECT conversation, min(offset) FROM turns GROUP BY conversation)"
         )
         rows = self._execute(
-            "SELECT c.id, c.epoch, c.issuer, c.tenant, c.subject, c.state, t.offset, t.id, t.text, t.encoding,"
+            "SELECT c.key, c.id, c.epoch, c.issuer, c.tenant, c.subject, c.state, t.offset, t.id, t.text, t.encoding,"
             " t.picture, t.reference, t.principal, t.language, t.attempt"
             " FROM turns AS t JOIN conversations AS c ON c.key = t.conversation ORDER BY t.conversation, t.offset"
         )
-        return [_reopened(row) for row in rows.fetchall()]
+        reopened = []
+        for key, *row in rows.fetchall():
+            try:
+                reopened.append(_reopened(tuple(row)))
+            except Exception as error:
+                # It stays as it was, for a version that can read it.
+                self._uncount(key, offset=row[6])
+                self._log.error("turn_unreadable", conversation=row[0], turn=row[7], error=repr(error))
+        return reopened
 
     def forget(self, doomed: Iterable[Candidate], kept: Iterable[Candidate], now: str) -> list[str]:
         """Takes ``doomed`` out of reach unless they were active meanwhile, and takes ``kept`` to be active ``now``.
@@ -250,6 +260,14 @@ class Ledger:
         if first > row.first:
             self._trim(row.key, first)
         return Added(first, event)
+
+    def _uncount(self, key: int, offset: int) -> None:
+        """The attempt of the first turn of a conversation, which there will not be."""
+        self._execute(
+            "UPDATE turns SET attempt = attempt - 1 WHERE conversation = ?1 AND offset = ?2"
+            " AND offset = (SELECT min(offset) FROM turns WHERE conversation = ?1)",
+            (key, offset),
+        )
 
     def _trim(self, key: int, first: int) -> None:
         self._execute("UPDATE conversations SET first = ? WHERE key = ?", (first, key))
