@@ -161,6 +161,30 @@ async def test_a_search_whose_finds_are_gone_taken_or_out_of_reach() -> None:
     assert not await leases._take("c", 1), "held by now"
 
 
+def unforeseen() -> Any:
+    raise RuntimeError("unforeseen")
+
+
+async def test_what_nobody_foresaw_is_followed_by_another_round(autojump_clock: object) -> None:
+    turns = [b"n", b"%016d01" % 7 + OPEN]
+    fetches: list[Callable[[], Any]] = [unforeseen, lambda: [HEAD, None, turns]]
+    link = Link(
+        renew=lambda: unforeseen() if trio.current_time() < 2 * RENEW_S else 2,
+        turns=lambda: fetches.pop(0)() if fetches else [],
+        zrange=lambda: unforeseen() if trio.current_time() < 2 * RENEW_S else [],
+    )
+    leases, ears = made(link)
+    leases.opened("c", "a", "1", 1)
+    async with trio.open_nursery() as nursery:
+        for task in (leases.renew, leases.fetch, leases.search):
+            nursery.start_soon(task)
+        await trio.sleep(5 * RENEW_S + 0.1)
+        nursery.cancel_scope.cancel()
+    assert ears.given_turns == ["m"]
+    assert link.asked.count("zrange") > 2
+    assert link.asked.count("turns") == 2
+
+
 async def test_nothing_to_release_asks_nothing() -> None:
     link = Link()
     leases, _ = made(link)

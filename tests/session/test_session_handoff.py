@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from csgate.errors import Forbidden, StoreUnavailable
+from csgate.errors import Forbidden, NotFound, StoreUnavailable
 from csgate.events import AckEvent, DeltaEvent, ErrorEvent, MessageEvent, Principal, ReplyEvent, StateEvent, TypingEvent
 from csgate.session.actor import GIVE_BACK_AGAIN_S, Actor
 
@@ -185,7 +185,28 @@ async def test_a_store_that_fails_while_giving_back_ends_nothing_else(
         rig.store.fail = set()
         await attachment.submit("a", "hi", None)
         await sink.wait(ReplyEvent)
+        assert states(sink) == ["waiting"]
+        await trio.sleep(GIVE_BACK_AGAIN_S)
+        assert states(sink) == ["waiting", "bot"], "it is tried again: nobody stays with a mute bot"
     assert [line["event"] for line in rig.logged()] == ["handoff_asked", "handoff_not_ended"]
+
+
+async def test_a_conversation_that_was_erased_while_nobody_came_is_not_begun_anew(
+    autojump_clock: object, rig: Any, ann: Principal
+) -> None:
+    rig.store = rig.slow_store()
+    rig.store.failure = NotFound("erased")
+    sink = rig.recorder()
+    async with rig.open(handoff_seconds=10) as conversations:
+        attachment = await conversations.attach(ann, sink)
+        await attachment.handoff()
+        rig.store.fail = {"append"}
+        await trio.sleep(11)
+        rig.store.fail = set()
+        await trio.sleep(60)
+        assert sink.given_up == 1
+        assert conversations.live == 0
+        assert [type(event) for event in await rig.log_of(attachment.conversation)] == [StateEvent]
 
 
 @pytest.mark.parametrize("before", [0, 1])

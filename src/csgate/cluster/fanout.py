@@ -66,6 +66,8 @@ class Fanout:
         self._more = trio.Event()
         self._underway: set[str] = set()
         self._sent = trio.Event()
+        # Channels on which something came that this version cannot read; told of once, until they are left.
+        self._strange: set[bytes] = set()
 
     # --- Channels ---------------------------------------------------------------------------------------------------
 
@@ -107,6 +109,7 @@ class Fanout:
         if channel in self._wanted:
             self._wanted.discard(channel)
             self._subscribed.discard(channel)
+            self._strange.discard(channel)
             if self._connection is not None:
                 self._command(b"UNSUBSCRIBE", channel)
 
@@ -151,6 +154,7 @@ class Fanout:
             finally:
                 self._connection = None
                 self._subscribed.clear()
+                self._strange.clear()
                 confirmations, self._confirmations = self._confirmations, deque()
                 for _, event in confirmations:
                     event.set()
@@ -199,8 +203,14 @@ class Fanout:
             event.set()
         elif kind in (b"message", b"smessage") and self.ears is not None:
             conversation = channel.partition(b"{")[2].rpartition(b"}")[0].decode()
-            if data[1 : 1 + NODE_CHARS] != self._node:
-                self._hand_on(conversation, data[:1], data[1 + NODE_CHARS :])
+            try:
+                if data[1 : 1 + NODE_CHARS] != self._node:
+                    self._hand_on(conversation, data[:1], data[1 + NODE_CHARS :])
+            except Exception as error:
+                # One that this version cannot read (a newer node's, say) costs no other: the next offset shows the gap.
+                if channel not in self._strange:
+                    self._strange.add(channel)
+                    self._link.log.warning("message_not_understood", conversation=conversation, error=repr(error))
 
     def _hand_on(self, conversation: str, kind: bytes, rest: bytes) -> None:
         assert self.ears is not None

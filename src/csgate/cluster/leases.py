@@ -3,6 +3,9 @@
 A conversation with open turns has a lease of ``lease_seconds``, which the node that answers renews every
 ``renew_seconds``. Each new owner gets a higher number, the fencing token, under which it must end the turns; so a node
 that was away for longer than its lease may wake up and finish, and nothing comes of it.
+
+A turn that this version cannot read (a newer node's, say) stays as it was, for a node that can: it is told of once, and
+where no other is open the lease is let go of.
 """
 
 import random
@@ -13,7 +16,7 @@ import trio
 
 from csgate.cluster.codec import decode_header, decode_state, decode_turn
 from csgate.cluster.keys import Keys
-from csgate.cluster.link import Command, Link
+from csgate.cluster.link import Command, Link, Script
 from csgate.cluster.scripts import DELIST, RELEASE, RENEW, TAKE, TURNS
 from csgate.config import ClusterSettings
 from csgate.errors import StoreUnavailable
@@ -24,17 +27,43 @@ from csgate.telemetry import Telemetry
 SEARCH: Final = 1_000
 TAKEN_AT_ONCE: Final = 64
 
+# t, l; node, fence, id, attempt. Puts that attempt back: taking the turns has counted one that there will not be. Sent
+# as it is, for it is seldom needed.
+UNCOUNT: Final = Script(
+    2,
+    """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] .. ':' .. ARGV[2] then return 0 end
+local value = redis.call('HGET', KEYS[1], ARGV[3])
+if not value then return 0 end
+redis.call('HSET', KEYS[1], ARGV[3], string.sub(value, 1, 16) .. ARGV[4] .. string.sub(value, 19))
+return 1
+""",
+)
+
 
 class Lease:
-    """``turns``: those that the session has been given and has not ended. ``lost``: ending them is of no use."""
+    """``turns``: those that the session has been given and has not ended. ``lost``: ending them is of no use.
 
-    __slots__ = ("fence", "lost", "ticket", "turns")
+    ``unread``: those beside them that this version cannot read.
+    """
+
+    __slots__ = ("fence", "lost", "ticket", "turns", "unread")
 
     def __init__(self, fence: str, ticket: int) -> None:
         self.fence = fence
         self.ticket = ticket
         self.turns: set[str] = set()
+        self.unread: set[str] = set()
         self.lost = False
+
+    @property
+    def known(self) -> int:
+        """How many of the open turns are accounted for."""
+        return len(self.turns) + len(self.unread)
+
+    def wants_a_look(self, open: int) -> bool:
+        """With ``open`` turns in the store: there are others, or only such as are not answered here."""
+        return open > self.known or (open > 0 and not self.turns)
 
 
 class Leases:
@@ -56,6 +85,10 @@ class Leases:
         self._wanted: set[str] = set()
         self._wake = trio.Event()
         self._delist: dict[str, int] = {}
+        # Turns that this version cannot read and that were told of, by conversation.
+        self._told: dict[str, set[str]] = {}
+        # Conversations with no others, and their tickets: not taken again before another message comes.
+        self._set_aside: dict[str, int] = {}
 
     # --- What the store notes ---------------------------------------------------------------------------------------
 
@@ -71,7 +104,7 @@ class Leases:
         """The open turns of a conversation that this node holds, as the store has them."""
         if self.ears is None:
             return
-        self._give(self.held[conversation], head, state, turns)
+        self._give(conversation, self.held[conversation], head, state, turns)
 
     def closed(self, conversation: str, id: str, left: int | None) -> None:
         """The turn has ended; ``left`` are open in the store (None: not known)."""
@@ -79,7 +112,7 @@ class Leases:
         if lease is None:
             return
         lease.turns.discard(id)
-        if left is not None and left > len(lease.turns) and not lease.lost:
+        if left is not None and lease.wants_a_look(left) and not lease.lost:
             self.look(conversation)
         elif not lease.turns:
             del self.held[conversation]
@@ -120,6 +153,9 @@ class Leases:
                 await self._renew()
             except StoreUnavailable:
                 continue  # the link tells of it; what was lost meanwhile is found out when it is back
+            except Exception:
+                # What goes wrong here in a way that nobody foresaw ends no node; the next round may do better.
+                self._log.exception("leases_not_renewed")
 
     async def _renew(self) -> None:
         held = [(conversation, lease) for conversation, lease in self.held.items() if not lease.lost]
@@ -136,7 +172,7 @@ class Leases:
                 continue
             if open_ < 0:
                 self.lose(conversation)
-            elif open_ > len(lease.turns):
+            elif lease.wants_a_look(open_):
                 self.look(conversation)
             elif not lease.turns:
                 del self.held[conversation]
@@ -149,18 +185,27 @@ class Leases:
                 await self._wake.wait()
             wanted, self._wanted = self._wanted, set()
             for conversation in wanted:
-                lease = self.held.get(conversation)
-                if lease is None or lease.lost:
-                    continue
-                keys = self._keys.of(conversation, "htl")
                 try:
-                    answer = await self._link.one(TURNS.call(keys, self._node, lease.fence))
+                    await self._fetch(conversation)
                 except StoreUnavailable:
                     continue  # the next renewal counts again
-                if answer and self.held.get(conversation) is lease:
-                    self._give(lease, answer[0], answer[1], answer[2])
-                if not lease.turns and self.held.get(conversation) is lease:
-                    del self.held[conversation]
+                except Exception:
+                    self._log.exception("turns_not_fetched", conversation=conversation)  # the same
+
+    async def _fetch(self, conversation: str) -> None:
+        lease = self.held.get(conversation)
+        if lease is None or lease.lost:
+            return
+        keys = self._keys.of(conversation, "htl")
+        answer = await self._link.one(TURNS.call(keys, self._node, lease.fence))
+        if self.held.get(conversation) is not lease:
+            return
+        if answer:
+            self._give(conversation, lease, answer[0], answer[1], answer[2])
+        if not lease.turns:
+            del self.held[conversation]
+            if lease.unread:
+                await self._link.ask(*self._aside(conversation, lease))
 
     async def search(self) -> None:
         """Looks for turns that nobody answers and takes them over, for ever."""
@@ -170,6 +215,8 @@ class Leases:
                 await self.take_abandoned()
             except StoreUnavailable:
                 self._seen.clear()
+            except Exception:
+                self._log.exception("turns_not_searched_for")
 
     async def take_abandoned(self, *, at_once: bool = False) -> int:
         """One search. ``at_once``: also what was not there at the last one.
@@ -185,10 +232,12 @@ class Leases:
             return 0  # nobody yet to give them to
         found = await self._link.one((b"ZRANGE", self._keys.open, 0, SEARCH - 1, b"WITHSCORES"))
         now_open = {name.decode(): int(ticket) for name, ticket in found}
+        self._told = {name: ids for name, ids in self._told.items() if name in now_open or name in self.held}
+        self._set_aside = {name: at for name, at in self._set_aside.items() if now_open.get(name) == at}
         old = [
             name
             for name, ticket in now_open.items()
-            if name not in self.held and (at_once or self._seen.get(name) == ticket)
+            if name not in self.held and name not in self._set_aside and (at_once or self._seen.get(name) == ticket)
         ]
         self._seen = now_open
         if not old:
@@ -217,9 +266,34 @@ class Leases:
             self.after_not_taking(conversation)
             return False
         lease = self.held[conversation] = Lease(answer[1].decode(), ticket)
-        self._log.info("turns_taken_over", conversation=conversation, turns=len(answer[4]) // 2)
-        self._give(lease, answer[2], answer[3], answer[4])
-        return True
+        self._give(conversation, lease, answer[2], answer[3], answer[4])
+        taken = bool(lease.turns) or not lease.unread  # a turn that is being opened here is neither
+        if taken:
+            self._log.info("turns_taken_over", conversation=conversation, turns=len(lease.turns))
+        if not lease.unread:
+            return taken
+        commands = self._uncount(conversation, lease, answer[4])
+        if not taken:
+            del self.held[conversation]
+            self.after_not_taking(conversation)
+            commands += self._aside(conversation, lease)
+        if commands:
+            await self._link.ask(*commands)
+        return taken
+
+    def _uncount(self, conversation: str, lease: Lease, turns: Sequence[bytes]) -> list[Command]:
+        """Of turns that were taken, the first has an attempt more; not where this node will not make it."""
+        id, value = min(zip(turns[::2], turns[1::2], strict=True), key=lambda turn: turn[1][:16])
+        if _name(id) not in lease.unread:
+            return []
+        attempt = b"%02d" % (int(value[16:18]) - 1)
+        keys = self._keys.of(conversation, "tl")
+        return [(b"EVAL", UNCOUNT.text, UNCOUNT.keys, *keys, self._node, lease.fence, id, attempt)]
+
+    def _aside(self, conversation: str, lease: Lease) -> list[Command]:
+        """For another node to take; not for this one, until something is added that it can read."""
+        self._set_aside[conversation] = lease.ticket
+        return [RELEASE.call(self._keys.of(conversation, "l"), self._node, lease.fence)]
 
     async def before_taking(self, conversation: str) -> None:
         """Replaced by the store: it joins, so that nothing is missed from then on."""
@@ -227,19 +301,28 @@ class Leases:
     def after_not_taking(self, conversation: str) -> None:
         """Replaced by the store."""
 
-    def _give(self, lease: Lease, head: bytes, state: bytes | None, turns: Sequence[bytes]) -> None:
-        header, state_event = decode_header(head), decode_state(state)
+    def _give(self, conversation: str, lease: Lease, head: bytes, state: bytes | None, turns: Sequence[bytes]) -> None:
         given: list[Reopened] = []
-        for id, value in zip(turns[::2], turns[1::2], strict=True):
-            if id.decode() not in lease.turns and (header.id, id.decode()) not in self.opening:
-                attempt = int(value[16:18])
-                given.append(Reopened(header, state_event, int(value[:16]), decode_turn(value[18:], attempt)))
+        lease.unread = set()
+        for id, value in zip(map(_name, turns[::2]), turns[1::2], strict=True):
+            if id not in lease.turns and (conversation, id) not in self.opening:
+                try:
+                    given.append(_reopened(head, state, value))
+                except Exception as error:
+                    lease.unread.add(id)
+                    self._tell(conversation, id, error)
         if not given:
             return
         given.sort(key=lambda one: one.offset)
         lease.turns |= {one.turn.id for one in given}
         assert self.ears is not None
         self.ears.given(given)
+
+    def _tell(self, conversation: str, id: str, error: Exception) -> None:
+        told = self._told.setdefault(conversation, set())
+        if id not in told:
+            told.add(id)
+            self._log.error("turn_unreadable", conversation=conversation, turn=id, error=repr(error))
 
     async def _delist_ended(self) -> None:
         ended, self._delist = self._delist, {}
@@ -263,3 +346,13 @@ class Leases:
         ]
         if commands:
             await self._link.ask(*commands)
+
+
+def _name(id: bytes) -> str:
+    return id.decode(errors="replace")
+
+
+def _reopened(head: bytes, state: bytes | None, value: bytes) -> Reopened:
+    """An open turn as the store has it. What is malformed, or a newer version's, may raise nearly anything."""
+    turn = decode_turn(value[18:], int(value[16:18]))
+    return Reopened(decode_header(head), decode_state(state), int(value[:16]), turn)

@@ -37,6 +37,8 @@ PRUNE_SLICE: Final = 64
 COMPARE_SLICE: Final = 256
 FULL_RETRY_S: Final = 2.0
 GIVE_BACK_MS: Final = 5_000
+# Events that this version cannot read and that were told of.
+MOST_TOLD: Final = 10_000
 # Should the index of conversations be lost, nothing stays for ever.
 SPARE_S: Final = 7 * 86_400
 
@@ -46,7 +48,7 @@ _OUTCOMES: Final[dict[bytes, Any]] = {b"o": "open", b"r": "reply", b"e": "error"
 class RedisStore(SharedStore):
     """A :class:`~csgate.session.Store` in Redis; made by :func:`csgate.cluster.open_cluster`."""
 
-    __slots__ = ("_common", "_dirty", "_fanout", "_keys", "_leases", "_link", "_node", "_score", "_settings")
+    __slots__ = ("_common", "_dirty", "_fanout", "_keys", "_leases", "_link", "_node", "_score", "_settings", "_told")
 
     def __init__(
         self, link: Link, keys: Keys, node: str, settings: SessionSettings, leases: Leases, fanout: Fanout
@@ -62,6 +64,7 @@ class RedisStore(SharedStore):
         # When conversations were last active, still to be told to the index; and the last score given.
         self._dirty: dict[str, int] = {}
         self._score = 0
+        self._told: set[tuple[str, int]] = set()
         fanout.on_turn = leases.look
         fanout.last_offsets = self._last_offsets
         leases.before_taking = self.join  # type: ignore[method-assign]
@@ -85,12 +88,19 @@ class RedisStore(SharedStore):
         return None if head is None else Stored(decode_header(head), decode_state(state))
 
     async def read(self, conversation: str, *, after: int = 0, limit: int | None = None) -> Page | None:
+        """As :meth:`csgate.session.Store.read`; leaves out what this version cannot read (a newer node's, say)."""
         command = READ.call(self._keys.of(conversation, "he"), after, 0 if limit is None else limit)
         answer = await self._link.one(command)
         if not answer:
             return None
         first, last, entries = answer
-        events = [decode_event(int(id.partition(b"-")[0]), fields[1]) for id, fields in entries]
+        events: list[LogEvent] = []
+        for id, fields in entries:
+            offset = int(id.partition(b"-")[0])
+            try:
+                events.append(decode_event(offset, fields[1]))
+            except Exception as error:
+                self._tell(conversation, offset, error)
         if limit is not None:
             events.reverse()
         return Page(first, last, tuple(events))
@@ -117,7 +127,7 @@ class RedisStore(SharedStore):
             0 if lost else 1,
             leases.fence(header.id),
             self._settings.max_waiting,
-            0 if lease is None else len(lease.turns),
+            0 if lease is None else lease.known,
         )
         ticket = 0
         if turn is None:
@@ -343,6 +353,14 @@ class RedisStore(SharedStore):
             lasts = await self._link.ask(*((b"HGET", *self._keys.of(id, "h"), b"last") for id in slice))
             found += [(id, int(last)) for id, last in zip(slice, lasts, strict=True) if last is not None]
         return found
+
+    def _tell(self, conversation: str, offset: int, error: Exception) -> None:
+        if (conversation, offset) in self._told:
+            return
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told.add((conversation, offset))
+        self._link.log.error("event_unreadable", conversation=conversation, offset=offset, error=repr(error))
 
     def _not_taken(self, conversation: str) -> None:
         ears = self._leases.ears

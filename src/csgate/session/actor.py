@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 REASON_LOGGED_CHARS: Final = 200
 GIVE_BACK_AGAIN_S: Final = 6.0
-"""After the store could not be asked. A cluster's node that gave up half-way has let go of the conversation by then."""
+"""After that failed. A cluster's node that gave up half-way has let go of the conversation by then."""
 AGAIN_S: Final = 1.0
 """After something unforeseen in a conversation."""
 
@@ -242,7 +242,7 @@ class Actor:
         now = trio.current_time()
         running = self._running
         if self._conversation.behind:
-            await until_stored(self._conversation.catch_up, self._office.telemetry)
+            await self._follow()
         elif self._inbox:
             await self._do(self._inbox[0])
         elif now >= self._grace_at:
@@ -270,6 +270,14 @@ class Actor:
                 with trio.move_on_at(due_at):
                     await self._wake.wait()
         return True
+
+    async def _follow(self) -> None:
+        """Publishes what others have logged. What fails in a new way is not tried again: the inbox is to be reached."""
+        try:
+            await until_stored(self._conversation.catch_up, self._office.telemetry)
+        except Exception:
+            self._conversation.start_anew()
+            raise
 
     async def _do(self, request: Request[object]) -> None:
         try:
@@ -502,9 +510,15 @@ class Actor:
                 self._nobody_came = True
                 await self._publish(stored)
             await self._change_state(Cue.NOBODY_CAME)
-        except StoreUnavailable as error:
-            office.telemetry.log.warning("handoff_not_ended_yet", detail=error.detail, again_after_s=GIVE_BACK_AGAIN_S)
+        except NotFound:
+            conversation.vanish()  # asked again, the store would begin its log anew
+        except Exception as error:
+            if isinstance(error, StoreUnavailable):
+                office.telemetry.log.warning(
+                    "handoff_not_ended_yet", detail=error.detail, again_after_s=GIVE_BACK_AGAIN_S
+                )
+            else:
+                office.telemetry.log.exception("handoff_not_ended", again_after_s=GIVE_BACK_AGAIN_S)
+            # A customer whom nobody comes to must not stay with a mute bot.
             self._countdown_at = trio.current_time() + GIVE_BACK_AGAIN_S
             conversation.watch()  # somebody may have come meanwhile
-        except Exception:
-            office.telemetry.log.exception("handoff_not_ended")

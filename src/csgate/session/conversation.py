@@ -150,24 +150,33 @@ class Conversation:
     async def catch_up(self, before: int | None = None) -> None:
         """Publishes what is in the log after ``published``, up to an offset ``before``. Only the actor calls this.
 
+        What the page leaves out cannot be read by this version: it is stepped over, and nobody here is given it.
+
         Raises:
             StoreUnavailable: it cannot be read now.
         """
         assert self.published is not None
         page = await self.office.store.read(self.header.id, after=self.published)
         if page is None or page.first > self.published + 1:
-            # Forgotten meanwhile: nobody can be given all of it. Who comes back gets a page to start from.
-            self.published = max(self.heard, 0 if page is None else page.last)
-            for attachment in self.attachments:
-                attachment.put_out()
+            # Forgotten meanwhile.
+            self.start_anew(0 if page is None else page.last)
             return
         if page.last < self.heard and before is None:
             self.heard = page.last
         for event in page.events:
             if before is not None and event.offset >= before:
                 break
+            # Others may have come while the log was read.
+            self.published = max(self.published, event.offset - 1)
             self.publish(event)
             self._heed(event)
+        self.published = max(self.published, page.last if before is None else min(before - 1, page.last))
+
+    def start_anew(self, last: int = 0) -> None:
+        """Nobody can be given all that is in the log up to ``last``: who comes back gets a page to start from."""
+        self.published = max(self.heard, last)
+        for attachment in self.attachments:
+            attachment.put_out()
 
     def _next(self, event: LogEvent) -> bool:
         """Whether it is what comes next; what comes later is read from the log in its turn."""

@@ -34,7 +34,7 @@ class Hearing:
 
     def cancelled(self, conversation: str, id: str) -> None:
         known = self._office.live.get(conversation)
-        if known is not None and known.actor is not None:
+        if known is not None and known.actor is not None and not self._office.closed:
             known.actor.cancel(id)
 
     def listening(self) -> Sequence[str]:
@@ -51,6 +51,7 @@ class Hearing:
 
     def lost(self, conversation: str) -> None:
         known = self._office.live.get(conversation)
-        if known is not None and known.actor is not None:
+        # Closed, there is nothing left to stop, and no nursery that would keep the pictures of what is stopped.
+        if known is not None and known.actor is not None and not self._office.closed:
             known.actor.give_up()
             known.watch()
