@@ -13,7 +13,7 @@ from csgate.cluster.fanout import Fanout
 from csgate.errors import Overloaded, StoreUnavailable
 from csgate.events import AckEvent, DeltaEvent, MessageEvent, Principal, ReplyEvent, StateEvent, TypingEvent
 from csgate.session import Header, OpenTurn
-from csgate.session import actor as actor_module
+from csgate.session import countdown as countdown_module
 
 from ..redis_server import RedisServer
 from ..session.conftest import Recorder
@@ -64,7 +64,7 @@ async def test_nobody_comes_while_redis_is_away(
     own_redis: RedisServer, ann: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The node lives through it, and gives the conversation back once Redis is there again."""
-    monkeypatch.setattr(actor_module, "GIVE_BACK_AGAIN_S", 0.2)
+    monkeypatch.setattr(countdown_module, "GIVE_BACK_AGAIN_S", 0.2)
     here = Recorder()
     async with Town(own_redis).node(Script(), handoff_seconds=0.5) as node:
         waiting = await node.conversations.attach(ann, here)

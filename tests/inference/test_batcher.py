@@ -1,5 +1,7 @@
 """The batcher: real threads, a lane that the test holds and lets go. Nothing sleeps."""
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,7 +12,7 @@ import trio
 import trio.testing
 
 from csgate.errors import BadImage, CsgateError, EngineUnavailable, Internal, Overloaded, TurnTimeout
-from csgate.inference.batcher import Batcher, Lane, open_batcher
+from csgate.inference.batcher import NICENESS, Batcher, Lane, open_batcher
 from csgate.inference.schedule import BatchPlan
 from csgate.telemetry import Telemetry
 
@@ -173,6 +175,20 @@ async def test_a_lane_that_panics_is_told_and_the_next_item_works(
         assert "index out of bounds" in caught.value.detail
         with trio.fail_after(WAIT_S):
             assert (await batcher.submit(4))[0] == 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness of a thread is Linux's")
+async def test_workers_stand_back_behind_the_event_loop(
+    telemetry: Telemetry, lane: FakeLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def niceness(*_: object) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    own = niceness()
+    monkeypatch.setattr(lane, "prepare", niceness)
+    async with opened(telemetry, lane) as batcher:
+        assert (await batcher.submit(4))[0] == min(19, own + NICENESS)
+    assert niceness() == own
 
 
 async def test_a_run_with_too_few_results_is_a_failed_run(

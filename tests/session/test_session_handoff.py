@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from csgate.errors import Forbidden, NotFound, StoreUnavailable
 from csgate.events import AckEvent, DeltaEvent, ErrorEvent, MessageEvent, Principal, ReplyEvent, StateEvent, TypingEvent
-from csgate.session.actor import GIVE_BACK_AGAIN_S, Actor
+from csgate.session.countdown import GIVE_BACK_AGAIN_S, Countdown
 
 
 def states(sink: Any) -> list[str]:
@@ -265,7 +265,7 @@ async def test_what_goes_wrong_in_one_conversation_costs_no_other_one_anything(
         first = await conversations.attach(ann, broken)
         await first.handoff()
         with monkeypatch.context() as patch:
-            patch.setattr(Actor, "_give_back", AsyncMock(side_effect=RuntimeError("unforeseen")))
+            patch.setattr(Countdown, "give_back", AsyncMock(side_effect=RuntimeError("unforeseen")))
             await trio.sleep(11)
         second = await conversations.attach(ann, sink)
         await second.submit("a", "hi", None)

@@ -21,6 +21,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 import trio
 
+from csgate.background import stand_back
 from csgate.errors import CsgateError, EngineUnavailable, Internal, TurnTimeout, raise_error_of
 from csgate.inference.results import Timing
 from csgate.inference.schedule import BatchPlan, Schedule
@@ -30,6 +31,8 @@ P_contra = TypeVar("P_contra", contravariant=True)
 P = TypeVar("P")
 R = TypeVar("R")
 
+NICENESS: Final = 5
+"""How far the workers stand back behind the event loop: it serves everybody, a worker those of one batch."""
 JOIN_TIMEOUT_S: Final = 10.0
 
 
@@ -208,6 +211,7 @@ class Batcher(Generic[P, R]):
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, lane: Lane[P, R]) -> None:
+        stand_back(NICENESS)
         park = threading.Lock()
         park.acquire()
         done: list[Item[P, R]] = []

@@ -12,7 +12,7 @@ from csgate.telemetry import Telemetry
 
 Made = TypeVar("Made")
 
-NICENESS: Final = 5
+NICENESS: Final = 9
 """How far the threads stand back behind those that answer."""
 
 REMEMBERED_ITEMS: Final = 4_096

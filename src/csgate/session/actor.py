@@ -16,7 +16,7 @@ import msgspec
 import trio
 from structlog import contextvars
 
-from csgate.errors import BadEnvelope, NotFound, Overloaded, StoreUnavailable, raise_error_of
+from csgate.errors import BadEnvelope, NotFound, Overloaded, raise_error_of
 from csgate.events import (
     AckEvent,
     ErrorEvent,
@@ -31,13 +31,14 @@ from csgate.events import (
 from csgate.session import finals
 from csgate.session.acceptance import RETRY_SOON_S, accept_agent, accept_customer
 from csgate.session.answering import answer_turn, keep_anyway
+from csgate.session.countdown import Countdown
 from csgate.session.handoff import Cue, next_state
-from csgate.session.identity import new_notice_id, new_reference
+from csgate.session.identity import new_reference
 from csgate.session.persistence import until_stored
 from csgate.session.request import Request
 from csgate.session.store import FinalEvent, Finished, OpenTurn
 from csgate.session.turn import PendingTurn, Stop
-from csgate.session.wording import NOBODY_CAME, language_of
+from csgate.session.wording import language_of
 
 if TYPE_CHECKING:
     from csgate.session.attachment import Attachment
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REASON_LOGGED_CHARS: Final = 200
-GIVE_BACK_AGAIN_S: Final = 6.0
-"""After that failed. A cluster's node that gave up half-way has let go of the conversation by then."""
 AGAIN_S: Final = 1.0
 """After something unforeseen in a conversation."""
 
@@ -61,23 +60,22 @@ class Actor:
     """
 
     __slots__ = (
-        "_conversation",
-        "_countdown_at",
+        "_countdown",
         "_ended",
         "_grace_at",
         "_inbox",
-        "_nobody_came",
-        "_office",
         "_running",
         "_tasked",
         "_unwanted",
         "_waiting",
         "_wake",
+        "conversation",
+        "office",
     )
 
     def __init__(self, conversation: "Conversation") -> None:
-        self._conversation = conversation
-        self._office = conversation.office
+        self.conversation = conversation
+        self.office = conversation.office
         self._inbox: deque[Request[object]] = deque()
         self._waiting: deque[PendingTurn] = deque()
         # Stopped before they ran; their final events are to be logged.
@@ -86,8 +84,7 @@ class Actor:
         # Ids cancelled while their message was still on its way through the inbox.
         self._unwanted: set[str | None] = set()
         self._grace_at = math.inf
-        self._countdown_at = math.inf
-        self._nobody_came = False  # and the customer was told
+        self._countdown = Countdown()
         self._tasked = False
         self._wake = trio.Event()
 
@@ -103,12 +100,12 @@ class Actor:
             Overloaded: the inbox is full, or the conversations were closed.
             Exception: what ``job`` raised.
         """
-        if self._office.prompt:
+        if self.office.prompt:
             try:
                 return await job(self)
             finally:
                 await self._catch_up()
-        if len(self._inbox) >= self._office.settings.max_waiting:
+        if len(self._inbox) >= self.office.settings.max_waiting:
             raise Overloaded("inbox full", retry_after=RETRY_SOON_S)
         request = Request(job, coming)
         self._inbox.append(cast("Request[object]", request))
@@ -133,7 +130,7 @@ class Actor:
 
     def start_grace(self) -> None:
         """Nobody is attached any more."""
-        self._grace_at = trio.current_time() + self._office.settings.grace_seconds
+        self._grace_at = trio.current_time() + self.office.settings.grace_seconds
         self.rouse()
 
     def stop_grace(self) -> None:
@@ -141,19 +138,17 @@ class Actor:
 
     def start_countdown(self) -> None:
         """A person is wanted and none is there; a countdown under way goes on."""
-        if self._countdown_at == math.inf:
-            self._countdown_at = trio.current_time() + self._office.settings.handoff_seconds
-            self._nobody_came = False
+        if self._countdown.start(self.office.settings.handoff_seconds):
             self.rouse()
 
     def stop_countdown(self) -> None:
-        self._countdown_at = math.inf
+        self._countdown.stop()
         self._wake.set()
 
     def give_up(self) -> None:
         """Stops all turns: their conversation is gone."""
         self._end_all(Stop.ABANDONED)
-        self._countdown_at = math.inf
+        self._countdown.stop()
         self.rouse()
 
     def take_up(self, turns: Iterable[PendingTurn]) -> None:
@@ -181,13 +176,13 @@ class Actor:
         """There is something for the actor's task."""
         if self._tasked:
             self._wake.set()
-        elif not self._office.closed:
+        elif not self.office.closed:
             self._tasked = True
-            self._office.start(self._run)
+            self.office.start(self._run)
 
     async def _run(self) -> None:
         """Works until there is nothing left that needs a task."""
-        contextvars.bind_contextvars(conversation=self._conversation.header.id)
+        contextvars.bind_contextvars(conversation=self.conversation.header.id)
         try:
             while await self._step_guarded():
                 pass
@@ -202,7 +197,7 @@ class Actor:
         try:
             return await self._step()
         except Exception:
-            self._office.telemetry.log.exception("conversation_failed")
+            self.office.telemetry.log.exception("conversation_failed")
             await trio.sleep(AGAIN_S)
             return True
 
@@ -218,8 +213,8 @@ class Actor:
     def _retire(self) -> None:
         """Lets the conversation go on without an actor where there is nothing left to do."""
         if self._running is None and not self._inbox:
-            self._conversation.actor = None
-            self._conversation.rest()
+            self.conversation.actor = None
+            self.conversation.rest()
 
     async def _advance(self) -> bool:
         """Does the first thing about turns that is due; false when there is none."""
@@ -241,7 +236,7 @@ class Actor:
             return True
         now = trio.current_time()
         running = self._running
-        if self._conversation.behind:
+        if self.conversation.behind:
             await self._follow()
         elif self._inbox:
             await self._do(self._inbox[0])
@@ -251,17 +246,16 @@ class Actor:
                 self.start_grace()
             else:
                 self._end_all(Stop.ABANDONED)
-        elif now >= self._countdown_at:
-            self._countdown_at = math.inf
-            await self._give_back()
+        elif now >= self._countdown.at:
+            await self._countdown.give_back(self)
         elif running is not None and now >= running.stream.flush_at:
-            self._conversation.broadcast(running.stream.flush(now))
-        elif running is None and self._countdown_at == math.inf:
+            self.conversation.broadcast(running.stream.flush(now))
+        elif running is None and self._countdown.at == math.inf:
             return False
         else:
             flush_at = math.inf if running is None else running.stream.flush_at
-            due_at = min(self._grace_at, self._countdown_at, flush_at)
-            if due_at == math.inf and self._office.prompt:
+            due_at = min(self._grace_at, self._countdown.at, flush_at)
+            if due_at == math.inf and self.office.prompt:
                 return False  # who ends the turn goes on from there
             self._wake = trio.Event()
             if due_at == math.inf:
@@ -274,9 +268,9 @@ class Actor:
     async def _follow(self) -> None:
         """Publishes what others have logged. What fails in a new way is not tried again: the inbox is to be reached."""
         try:
-            await until_stored(self._conversation.catch_up, self._office.telemetry)
+            await until_stored(self.conversation.catch_up, self.office.telemetry)
         except Exception:
-            self._conversation.start_anew()
+            self.conversation.start_anew()
             raise
 
     async def _do(self, request: Request[object]) -> None:
@@ -295,30 +289,28 @@ class Actor:
     # --- Turns ---
 
     def _begin(self, turn: PendingTurn) -> None:
-        if self._conversation.state == "human":
-            if self._office.keep is None or turn.open.picture is None:
+        if self.conversation.state == "human":
+            if self.office.keep is None or turn.open.picture is None:
                 self._end(turn, Stop.MUTED)
                 return
             turn.stop = Stop.MUTED  # the person wants to see the picture
         self._running = turn
-        turn.scope.deadline = trio.current_time() + self._office.settings.turn_seconds
-        self._office.start(self._answer, turn)
+        turn.scope.deadline = trio.current_time() + self.office.settings.turn_seconds
+        self.office.start(self._answer, turn)
         for ahead, other in enumerate(self._waiting, start=1):
-            self._conversation.broadcast(ProgressEvent(id=other.open.id, stage="queued", position=ahead))
+            self.conversation.broadcast(ProgressEvent(id=other.open.id, stage="queued", position=ahead))
 
     async def _answer(self, turn: PendingTurn) -> None:
-        await answer_turn(self._conversation, turn, self.rouse)
-        if self._office.prompt:
+        await answer_turn(self.conversation, turn, self.rouse)
+        if self.office.prompt:
             await self._catch_up()
         else:
             self.rouse()
 
     def _end(self, turn: PendingTurn, why: Stop) -> None:
         """Ends a turn that does not run."""
-        keep_anyway(self._conversation, turn)
-        turn.final = finals.stopped(
-            turn.open.id, why, "", turn.open.language, new_reference(), self._office.timestamp()
-        )
+        keep_anyway(self.conversation, turn)
+        turn.final = finals.stopped(turn.open.id, why, "", turn.open.language, new_reference(), self.office.timestamp())
         self._ended.append(turn)
 
     def _end_all(self, why: Stop) -> None:
@@ -329,7 +321,7 @@ class Actor:
 
     async def _settle(self, turn: PendingTurn) -> None:
         """Logs the final event and publishes it."""
-        office, conversation = self._office, self._conversation
+        office, conversation = self.office, self.conversation
         assert turn.final is not None
         turn.settling = True
         if turn.kept is not None and not office.prompt:
@@ -339,7 +331,7 @@ class Actor:
         try:
             finished = await until_stored(partial(self._finish, turn, turn.final), office.telemetry)
             if finished is not None:
-                await self._publish(finished.final)
+                await self.publish(finished.final)
                 self._observe(turn, finished.final)
                 if finished.state_event is not None:
                     await self._enter(finished.state_event)
@@ -353,13 +345,13 @@ class Actor:
 
     async def _finish(self, turn: PendingTurn, final: FinalEvent) -> Finished | None:
         """Logs how a turn ended, and where it asks for a person that too, so that no death comes between."""
-        office, conversation = self._office, self._conversation
+        office, conversation = self.office, self.conversation
         state = next_state(conversation.state, Cue.ASKED) if turn.hand_over else None
         event = None if state is None else StateEvent(state=state, offset=0, timestamp=office.timestamp())
         return await office.store.finish(conversation.header, turn.open.id, final, event)
 
     def _observe(self, turn: PendingTurn, final: FinalEvent) -> None:
-        metrics = self._office.telemetry.metrics
+        metrics = self.office.telemetry.metrics
         metrics.turn_seconds.observe(trio.current_time() - turn.accepted_at)
         if isinstance(final, ErrorEvent):
             metrics.replies.labels("error").inc()
@@ -367,17 +359,17 @@ class Actor:
         else:
             metrics.replies.labels(final.source).inc()
 
-    async def _publish(self, event: LogEvent, sender: "Attachment | None" = None) -> None:
+    async def publish(self, event: LogEvent, sender: "Attachment | None" = None) -> None:
         """Publishes what was just logged here, after what others logged before it."""
         await self._catch_up_to(event.offset)
-        self._conversation.publish(event, sender)
+        self.conversation.publish(event, sender)
 
     async def _catch_up_to(self, offset: int) -> None:
         """Publishes what others have logged before ``offset``."""
-        conversation = self._conversation
-        if self._office.shared is None or conversation.published is None or conversation.published >= offset - 1:
+        conversation = self.conversation
+        if self.office.shared is None or conversation.published is None or conversation.published >= offset - 1:
             return
-        await until_stored(partial(conversation.catch_up, offset), self._office.telemetry)
+        await until_stored(partial(conversation.catch_up, offset), self.office.telemetry)
 
     async def _be_heard(self) -> None:
         """Before the first event: from then on others may come, and log theirs.
@@ -385,13 +377,13 @@ class Actor:
         Raises:
             StoreUnavailable: they could not be heard.
         """
-        if self._office.shared is not None and not self._conversation.said:
-            await self._office.shared.join(self._conversation.header.id)
+        if self.office.shared is not None and not self.conversation.said:
+            await self.office.shared.join(self.conversation.header.id)
 
     async def _wanted_elsewhere(self) -> bool:
         """Whether somebody at another process waits for what is answered here."""
-        shared = self._office.shared
-        return shared is not None and await shared.listened_elsewhere(self._conversation.header.id)
+        shared = self.office.shared
+        return shared is not None and await shared.listened_elsewhere(self.conversation.header.id)
 
     # --- Jobs ---
 
@@ -399,7 +391,7 @@ class Actor:
         self, sender: "Attachment", id: str, text: str, picture: Picture | None, digest: bytes, *, ack: bool
     ) -> AckEvent:
         """See :meth:`csgate.session.attachment.Attachment.submit`."""
-        office, conversation = self._office, self._conversation
+        office, conversation = self.office, self.conversation
         await self._be_heard()
         event = MessageEvent(
             id=id,
@@ -421,7 +413,7 @@ class Actor:
                 turn = PendingTurn(opened, accepted.offset, trio.current_time(), held)
         if accepted.new:
             conversation.speak()
-            await self._publish(msgspec.structs.replace(event, offset=accepted.offset), sender)
+            await self.publish(msgspec.structs.replace(event, offset=accepted.offset), sender)
         else:
             await self._catch_up_to(accepted.offset + 1)
         acknowledgement = AckEvent(id=id, offset=accepted.offset)
@@ -432,11 +424,11 @@ class Actor:
             self._enqueue(turn)
         elif accepted.new and sender.author == "human":
             self._end_all(Stop.MUTED)
-            await self._change_state(Cue.AGENT_SPOKE)
+            await self.change_state(Cue.AGENT_SPOKE)
         return acknowledgement
 
     def _enqueue(self, turn: PendingTurn) -> None:
-        muted = self._conversation.state == "human"
+        muted = self.conversation.state == "human"
         if turn.open.id in self._unwanted and not muted:
             self._end(turn, Stop.CANCELLED)
         else:
@@ -447,29 +439,29 @@ class Actor:
                 self._waiting = deque(sorted(self._waiting, key=lambda turn: turn.offset))
             ahead = len(self._waiting) - (self._running is None)
             if ahead and not muted:
-                self._conversation.broadcast(ProgressEvent(id=turn.open.id, stage="queued", position=ahead))
+                self.conversation.broadcast(ProgressEvent(id=turn.open.id, stage="queued", position=ahead))
 
     async def rate(self, sender: "Attachment", reply: str, score: int, comment: str | None) -> None:
         """See :meth:`csgate.session.attachment.Attachment.rate`."""
         if not 1 <= score <= 5:
             raise BadEnvelope(public="The score must be 1 to 5.", public_zh="评分必须在 1 到 5 之间。")
-        store, header = self._office.store, self._conversation.header
+        store, header = self.office.store, self.conversation.header
         record = await store.recall(header.id, reply)
         if record is None or record.outcome != "reply":
             raise NotFound
-        if not await self._office.make_room():
+        if not await self.office.make_room():
             raise Overloaded("log in memory", retry_after=RETRY_SOON_S)
-        event = RateEvent(reply=reply, score=score, offset=0, timestamp=self._office.timestamp(), comment=comment)
-        await self._publish(await store.append(header, event), sender)
+        event = RateEvent(reply=reply, score=score, offset=0, timestamp=self.office.timestamp(), comment=comment)
+        await self.publish(await store.append(header, event), sender)
 
     async def ask_for_person(self, reason: str | None) -> None:
         """See :meth:`csgate.session.attachment.Attachment.handoff`."""
         reason = None if reason is None else reason[:REASON_LOGGED_CHARS]
-        self._office.telemetry.log.info("handoff_asked", conversation=self._conversation.header.id, reason=reason)
-        await self._change_state(Cue.ASKED)
+        self.office.telemetry.log.info("handoff_asked", conversation=self.conversation.header.id, reason=reason)
+        await self.change_state(Cue.ASKED)
 
-    async def _change_state(self, cue: Cue) -> None:
-        office, conversation = self._office, self._conversation
+    async def change_state(self, cue: Cue) -> None:
+        office, conversation = self.office, self.conversation
         state = next_state(conversation.state, cue)
         if state is None:
             return
@@ -482,43 +474,6 @@ class Actor:
 
     async def _enter(self, state_event: StateEvent) -> None:
         """It is in the log: from now on it holds."""
-        self._conversation.state_event = state_event
-        await self._publish(state_event)
-        self._conversation.watch()
-
-    async def _give_back(self) -> None:
-        """Nobody came: says so and gives the conversation back to the bot.
-
-        The sentence is a ``message`` with author "human" under an id of its own, before the ``state``: what clients
-        show as said by the other side. A ``reply`` would be a second final event, or one of no message; a ``state``
-        carries no text; and the protocol knows no third author.
-        """
-        office, conversation = self._office, self._conversation
-        try:
-            if office.shared is not None and not await office.shared.may_give_back(conversation.header.id):
-                conversation.watch()
-                return
-            if not self._nobody_came:
-                notice = MessageEvent(
-                    id=new_notice_id(),
-                    offset=0,
-                    author="human",
-                    text=NOBODY_CAME[conversation.language],
-                    timestamp=office.timestamp(),
-                )
-                stored = await office.store.append(conversation.header, notice)
-                self._nobody_came = True
-                await self._publish(stored)
-            await self._change_state(Cue.NOBODY_CAME)
-        except NotFound:
-            conversation.vanish()  # asked again, the store would begin its log anew
-        except Exception as error:
-            if isinstance(error, StoreUnavailable):
-                office.telemetry.log.warning(
-                    "handoff_not_ended_yet", detail=error.detail, again_after_s=GIVE_BACK_AGAIN_S
-                )
-            else:
-                office.telemetry.log.exception("handoff_not_ended", again_after_s=GIVE_BACK_AGAIN_S)
-            # A customer whom nobody comes to must not stay with a mute bot.
-            self._countdown_at = trio.current_time() + GIVE_BACK_AGAIN_S
-            conversation.watch()  # somebody may have come meanwhile
+        self.conversation.state_event = state_event
+        await self.publish(state_event)
+        self.conversation.watch()

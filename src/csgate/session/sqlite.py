@@ -17,7 +17,7 @@ from csgate.session.sqlite_file import FILE, open_reader, open_writer, sole_owne
 from csgate.session.sqlite_ledger import Added, Candidate, Ledger
 from csgate.session.sqlite_tails import Tails
 from csgate.session.store import Accepted, FinalEvent, Finished, Header, OpenTurn, Page, Record, Reopened, Stored
-from csgate.telemetry import Telemetry
+from csgate.telemetry import Logger, Telemetry
 
 PRUNE_SLICE: Final = 64
 CLOSE_S: Final = 10.0
@@ -146,7 +146,7 @@ async def open_sqlite_store(
     """
     path = data_dir / FILE
     with sole_owner(path):
-        writing, reading = await trio.to_thread.run_sync(_open_ledgers, path, settings)
+        writing, reading = await trio.to_thread.run_sync(_open_ledgers, path, settings, telemetry.log)
         writer = WritingDesk("store-writer", writing, telemetry, max_jobs=settings.queue_items)
         reader = Desk("store-reader", reading, telemetry, max_jobs=settings.queue_items)
         writer.start()
@@ -160,7 +160,7 @@ async def open_sqlite_store(
                 telemetry.log.error("store_stuck")
 
 
-def _open_ledgers(path: Path, settings: SessionSettings) -> tuple[Ledger, Ledger]:
+def _open_ledgers(path: Path, settings: SessionSettings, log: Logger) -> tuple[Ledger, Ledger]:
     """One that writes and one that reads."""
     with ExitStack() as opened:
         writing = opened.enter_context(closing(open_writer(path, settings.durability)))
@@ -168,7 +168,7 @@ def _open_ledgers(path: Path, settings: SessionSettings) -> tuple[Ledger, Ledger
         try:
             # What was erased before this process is nobody's here; those still to be deleted are in ``garbage``.
             writing.execute("DELETE FROM erased")
-            ledgers = Ledger(writing, settings.max_events), Ledger(reading, settings.max_events)
+            ledgers = Ledger(writing, settings.max_events, log), Ledger(reading, settings.max_events, log)
         except sqlite3.Error as error:
             raise ConfigError(f"The conversations in '{path}' cannot be opened: {error}.") from error
         opened.pop_all()
