@@ -16,8 +16,8 @@ import trio
 
 from csgate.cluster.codec import decode_header, decode_state, decode_turn
 from csgate.cluster.keys import Keys
-from csgate.cluster.link import Command, Link, Script
-from csgate.cluster.scripts import DELIST, RELEASE, RENEW, TAKE, TURNS
+from csgate.cluster.link import Command, Link
+from csgate.cluster.scripts import DELIST, RELEASE, RENEW, TAKE, TURNS, UNCOUNT
 from csgate.config import ClusterSettings
 from csgate.errors import StoreUnavailable
 from csgate.session import Ears, Reopened
@@ -26,19 +26,6 @@ from csgate.telemetry import Telemetry
 # Of one search. Enough for a node's turns to be taken over within a lease or two, by several others at once.
 SEARCH: Final = 1_000
 TAKEN_AT_ONCE: Final = 64
-
-# t, l; node, fence, id, attempt. Puts that attempt back: taking the turns has counted one that there will not be. Sent
-# as it is, for it is seldom needed.
-UNCOUNT: Final = Script(
-    2,
-    """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] .. ':' .. ARGV[2] then return 0 end
-local value = redis.call('HGET', KEYS[1], ARGV[3])
-if not value then return 0 end
-redis.call('HSET', KEYS[1], ARGV[3], string.sub(value, 1, 16) .. ARGV[4] .. string.sub(value, 19))
-return 1
-""",
-)
 
 
 class Lease:
@@ -288,7 +275,7 @@ class Leases:
             return []
         attempt = b"%02d" % (int(value[16:18]) - 1)
         keys = self._keys.of(conversation, "tl")
-        return [(b"EVAL", UNCOUNT.text, UNCOUNT.keys, *keys, self._node, lease.fence, id, attempt)]
+        return [UNCOUNT.call(keys, self._node, lease.fence, id, attempt)]
 
     def _aside(self, conversation: str, lease: Lease) -> list[Command]:
         """For another node to take; not for this one, until something is added that it can read."""

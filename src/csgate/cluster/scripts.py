@@ -214,6 +214,18 @@ return open
 """,
 )
 
+# t, l; node, fence, id, attempt. Puts that attempt back: taking the turns has counted one that there will not be.
+UNCOUNT: Final = Script(
+    2,
+    """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] .. ':' .. ARGV[2] then return 0 end
+local value = redis.call('HGET', KEYS[1], ARGV[3])
+if not value then return 0 end
+redis.call('HSET', KEYS[1], ARGV[3], string.sub(value, 1, 16) .. ARGV[4] .. string.sub(value, 19))
+return 1
+""",
+)
+
 # l; node, fence
 RELEASE: Final = Script(
     1,
@@ -271,4 +283,4 @@ return 0
 """,
 )
 
-ALL: Final = (ACCEPT, APPEND, FINISH, READ, TAKE, TURNS, RENEW, RELEASE, FORGET, ERASE, ENLIST, DELIST)
+ALL: Final = (ACCEPT, APPEND, FINISH, READ, TAKE, TURNS, RENEW, UNCOUNT, RELEASE, FORGET, ERASE, ENLIST, DELIST)
