@@ -275,7 +275,7 @@ class Leases:
             return []
         attempt = b"%02d" % (int(value[16:18]) - 1)
         keys = self._keys.of(conversation, "tl")
-        return [UNCOUNT.call(keys, self._node, lease.fence, id, attempt)]
+        return [(b"EVAL", UNCOUNT.text, UNCOUNT.keys, *keys, self._node, lease.fence, id, attempt)]
 
     def _aside(self, conversation: str, lease: Lease) -> list[Command]:
         """For another node to take; not for this one, until something is added that it can read."""
