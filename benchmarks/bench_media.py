@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=200)
     parser.add_argument("--bytes", type=int, default=2_000_000)
     parser.add_argument("--only", choices=DOORS, nargs="*", default=list(DOORS))
-    parser.add_argument("--budget-mib", type=int, default=24, help="for messages under way, and for open turns")
+    parser.add_argument("--budget-mib", type=int, default=16, help="for messages under way, and for open turns")
     parser.add_argument("--no-save", action="store_true")
     arguments = parser.parse_args()
     picture = photograph(arguments.bytes)

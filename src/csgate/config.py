@@ -251,7 +251,7 @@ class MediaSettings(Section):
     max_width: int = Field(800, ge=64, le=8192, description="wider pictures are made this wide before they are kept")
     quality: int = Field(85, ge=1, le=100, description="quality of the JPEGs made of them")
     max_frames: PositiveInt = Field(300, description="frames of an animated sticker; further ones are left out")
-    threads: PositiveInt = Field(2, description="threads that prepare pictures for keeping")
+    threads: int = Field(0, ge=0, description="threads that prepare pictures for keeping; 0: one for every two cores")
     results: bool = Field(True, description="make a picture that shows what was seen, and link it to the reply")
     uploads: bool = Field(True, description="take pictures at POST /v1/uploads and by pre-signed upload")
     upload_bytes: PositiveInt = Field(16 * MIB, description="largest file that is taken there")

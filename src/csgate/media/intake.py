@@ -20,7 +20,7 @@ from csgate.media.normal import Limits, Normal
 from csgate.media.signing import Owner, PutTicket, UploadName, UploadNames
 from csgate.media.spool import Spool, SpooledUpload, too_large
 from csgate.media.store import Store
-from csgate.media.workshop import Workshop, data_url
+from csgate.media.workshop import Workshop, data_url, preparing_threads
 from csgate.pictures import Format, file_bytes, shown_size, sniff
 
 ASIDE_BYTES: Final = 8 * 1024
@@ -84,7 +84,7 @@ class Intake:
         self._names = UploadNames(secret, now)
         self._limits = limits
         self._now = now
-        self._claims = trio.Semaphore(settings.threads * 4)
+        self._claims = trio.Semaphore(preparing_threads(settings) * 4)
 
     async def receive(self, picture: Picture) -> Picture:
         if not self._settings.keep or picture.reference is not None:

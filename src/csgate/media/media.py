@@ -20,7 +20,7 @@ from csgate.media.shown import Shown
 from csgate.media.signing import Owner
 from csgate.media.spool import Spool, SpooledUpload
 from csgate.media.store import Store
-from csgate.media.workshop import NICENESS, Workshop
+from csgate.media.workshop import NICENESS, Workshop, preparing_threads
 from csgate.telemetry import Telemetry
 
 
@@ -189,7 +189,7 @@ async def open_media(
         at_once=settings.uploads_at_once,
     )
     delivery = Delivery(settings, store, secret, now)
-    with open_background("csgate-pictures", settings.threads, back=NICENESS) as threads:
+    with open_background("csgate-pictures", preparing_threads(settings), back=NICENESS) as threads:
         workshop = Workshop(limits, telemetry, threads)
         intake = Intake(settings, store, workshop, spool, secret, limits, now)
         keeping = Keeping(settings, store, workshop, telemetry, max_pixels=max_pixels, known=known, now=now)

@@ -197,8 +197,6 @@ class Store:
         with trio.move_on_after(self._seconds) as scope:
             try:
                 answer = await trio.to_thread.run_sync(_calmly, work, limiter=self._limiter, abandon_on_cancel=True)
-            except FileNotFoundError:
-                answer = None
             except (BaseError, OSError, NotImplementedError, RuntimeError) as error:
                 # RuntimeError: the system starts no more threads, or a panic.
                 raise self._failed(what, error) from error
@@ -224,10 +222,17 @@ class Store:
         return MediaUnavailable(f"{what}: {detail}", retry_after=RETRY_AFTER_S)
 
 
-def _calmly(work: Callable[[], Answer]) -> Answer:
-    """``work()``; a panic of obstore, which is no ``Exception`` and would end the node, as ``RuntimeError``."""
+def _calmly(work: Callable[[], Answer]) -> Answer | None:
+    """``work()`` in its thread; None where there is no such object.
+
+    Not as an exception: raised from one thread into another it leaves forty objects to the collector of cycles, and
+    each new picture is one that is not there yet. A panic of obstore, which is no ``Exception`` and would end the node,
+    becomes a ``RuntimeError``.
+    """
     try:
         return work()
+    except FileNotFoundError:
+        return None
     except Exception:
         raise
     except BaseException as panic:

@@ -1,10 +1,12 @@
 """The threads that prepare pictures, and a memory of small ones, so that the same sticker is prepared once."""
 
 import base64
+import os
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from csgate.background import BackgroundThreads
+from csgate.config import MediaSettings
 from csgate.media.normal import Limits, Normal, normalise
 from csgate.media.remembered import Remembered
 from csgate.pictures import Format
@@ -17,6 +19,11 @@ NICENESS: Final = 9
 
 REMEMBERED_ITEMS: Final = 4_096
 REMEMBERED_BYTES: Final = 8 * 1024 * 1024
+
+
+def preparing_threads(settings: MediaSettings) -> int:
+    """``media.threads``, or one for every two processors: with more the event loop would have to wait for one."""
+    return settings.threads or max(1, (os.cpu_count() or 2) // 2)
 
 
 class Workshop:
