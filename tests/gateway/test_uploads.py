@@ -271,9 +271,11 @@ async def test_a_pre_signed_put_to_this_server(open_place: OpenPlace) -> None:
 
 
 async def test_a_bucket_sends_readers_on(open_place: OpenPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
     async with open_place() as place:
 
-        async def open_(*_: Any) -> Redirect:
+        async def open_(*_: Any, redirect: bool) -> Redirect:
+            asked.append(redirect)
             return Redirect("https://bucket.example/pictures/1?X-Amz-Signature=1", 1800)
 
         monkeypatch.setattr(place.media, "open", open_)
@@ -281,3 +283,5 @@ async def test_a_bucket_sends_readers_on(open_place: OpenPlace, monkeypatch: pyt
         assert answer.status_code == 307
         assert answer.headers["location"] == "https://bucket.example/pictures/1?X-Amz-Signature=1"
         assert answer.headers["cache-control"] == "private, max-age=1800"
+        await place.client.head("/media/pictures/1")
+        assert asked == [True, False]

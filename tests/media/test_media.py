@@ -478,6 +478,9 @@ async def test_the_bucket_is_pointed_to(s3: S3Server, opened: Opener, world: Wor
         assert (await trio.to_thread.run_sync(fetch, found.url))[0] == 200
         again = await media.open(bare(picture.reference), query["e"], query["s"])
         assert again == found  # so that a reader's cache can hold it
+        here = await media.open(bare(picture.reference), query["e"], query["s"], redirect=False)
+        assert isinstance(here, Stored)  # the bucket's address is for GET alone
+        assert await here.read(0, here.size) == await read(media, picture.reference)
         world.now += 1_801
         query = dict(parse_qsl(urlsplit(media.address(picture.reference)).query))
         renewed = await media.open(bare(picture.reference), query["e"], query["s"])

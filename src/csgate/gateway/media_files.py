@@ -28,7 +28,8 @@ def media_routes(media: Media, telemetry: Telemetry) -> list[Route]:
 
     async def serve(request: Request) -> Response:
         query = request.query_params
-        found = await media.open(request.path_params["key"], query.get("e"), query.get("s"))
+        redirect = request.method == "GET"
+        found = await media.open(request.path_params["key"], query.get("e"), query.get("s"), redirect=redirect)
         if isinstance(found, Redirect):
             headers = {"Location": found.url, "Cache-Control": f"private, max-age={found.max_age}"}
             return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=headers)

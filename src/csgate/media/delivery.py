@@ -77,9 +77,11 @@ class Delivery:
         # A fragment stays with the reader (RFC 3986 section 3.5): it is neither sent nor signed.
         return f"{self._addresses.of(key)}{mark}{size}" if is_shown(key) else reference
 
-    async def open(self, key: str, expires: str | None = None, signature: str | None = None) -> Stored | Redirect:
+    async def open(
+        self, key: str, expires: str | None = None, signature: str | None = None, *, redirect: bool = True
+    ) -> Stored | Redirect:
         left = self._addresses.check(key, expires, signature)
-        if self._redirects:
+        if self._redirects and redirect:
             return await self._redirect(key, left)
         part = await self._store.part(key, 0, FIRST_BYTES)
         if part is None:

@@ -127,14 +127,19 @@ class Media:
         """
         await self._intake.put_offered(id, query, chunks)
 
-    async def open(self, key: str, expires: str | None = None, signature: str | None = None) -> Stored | Redirect:
+    async def open(
+        self, key: str, expires: str | None = None, signature: str | None = None, *, redirect: bool = True
+    ) -> Stored | Redirect:
         """The object behind an :meth:`address`: ``key`` is what follows ``/media/``, the others are ``e`` and ``s``.
+
+        Args:
+            redirect: where buckets deliver by themselves, their address is given instead. It works for GET alone.
 
         Raises:
             NotFound: there is none, or the address is not ours or works no longer: nobody is told which.
             MediaUnavailable: the store does not answer.
         """
-        return await self._delivery.open(key, expires, signature)
+        return await self._delivery.open(key, expires, signature, redirect=redirect)
 
     async def forget(self, conversation: str) -> int:
         """Removes what only this conversation refers to. How many objects went.
