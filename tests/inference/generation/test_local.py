@@ -281,16 +281,18 @@ async def test_the_engine_runs_what_rows_cannot(opened: Open, tmp_path: Path) ->
     folder = write_llama(tmp_path / "other")
     change_config(folder, model={"eos_token_id": 383}, search={"past_present_share_buffer": False})
     async with opened(folder) as generator:
-        results: list[Generated] = []
+        results: dict[int, Generated] = {}
 
         async def one(number: int) -> None:
             sampling = Sampling(temperature=0 if number else 1.0, max_tokens=6, seed=1)
-            results.append(await answer(generator, ask(f"{number}", sampling)))
+            results[number] = await answer(generator, ask(f"{number}", sampling))
 
         async with trio.open_nursery() as nursery:
             for number in range(6):
                 nursery.start_soon(one, number)
-        assert [(got.finish, got.completion_tokens) for got in results] == [("length", 6)] * 6
+        sampled = results.pop(0)  # which may draw the end
+        assert (sampled.finish, sampled.completion_tokens) == ("length", 6) or sampled.finish == "stop"
+        assert [(got.finish, got.completion_tokens) for got in results.values()] == [("length", 6)] * 5
         with trio.move_on_after(0.5) as scope:
             await generator.generate(ask(sampling=Sampling(max_tokens=64)), lambda text: scope.cancel())
         assert (await answer(generator, ask(sampling=Sampling(temperature=0, max_tokens=6)))).completion_tokens == 6
