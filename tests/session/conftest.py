@@ -135,7 +135,7 @@ class InlineDesk:
 def inline_sqlite(max_events: int = 1_000) -> SqliteStore:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     migrate(connection, Path("csgate.db"))
-    desk = InlineDesk(Ledger(connection, max_events))
+    desk = InlineDesk(Ledger(connection, max_events, open_logger()))
     return SqliteStore(desk, desk, SessionSettings())
 
 

@@ -86,8 +86,8 @@ def test_a_line_break_from_a_stranger_stays_inside_its_line() -> None:
 
 
 @contextmanager
-def a_full_disk() -> Iterator[TextIO]:
-    stream = open("/dev/full", "w")  # noqa: SIM115  closing it fails as well
+def lost(file: str | int) -> Iterator[TextIO]:
+    stream = open(file, "w")  # noqa: SIM115  closing it fails as well
     try:
         yield stream
     finally:
@@ -95,16 +95,14 @@ def a_full_disk() -> Iterator[TextIO]:
             stream.close()
 
 
-@contextmanager
-def a_reader_that_has_gone() -> Iterator[TextIO]:
+def a_full_disk() -> AbstractContextManager[TextIO]:
+    return lost("/dev/full")
+
+
+def a_reader_that_has_gone() -> AbstractContextManager[TextIO]:
     reading, writing = os.pipe()
     os.close(reading)
-    stream = open(writing, "w")  # noqa: SIM115  closing it fails as well
-    try:
-        yield stream
-    finally:
-        with suppress(OSError):
-            stream.close()
+    return lost(writing)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from csgate.session.archive import Archive, Kept
 from csgate.session.sqlite_desk import TIDY_ROWS
 from csgate.session.sqlite_file import FILE, open_eraser, open_reader
 from csgate.session.sqlite_ledger import Ledger
+from csgate.telemetry import open_logger
 
 ERASE_CONVERSATIONS: Final = 16
 
@@ -72,7 +73,7 @@ class SqliteArchive(Archive):
                     self._connection.execute("INSERT INTO garbage VALUES (?)", (kept.key,))
                     self._connection.execute("INSERT INTO erased (id) VALUES (?)", (kept.id,))
                     erased.append(kept.id)
-        ledger = Ledger(self._connection, 1)
+        ledger = Ledger(self._connection, 1, open_logger())
         more = True
         while more:
             with _writing(self._connection):

@@ -13,7 +13,7 @@ import msgspec
 from csgate.errors import DuplicateMismatch, NotFound
 from csgate.events import ErrorEvent, LogEvent, MessageEvent, Picture, Principal, RateEvent, StateEvent
 from csgate.session.store import Accepted, FinalEvent, Header, OpenTurn, Page, Record, Reopened, Stored
-from csgate.telemetry import Logger, open_logger
+from csgate.telemetry import Logger
 
 Outcome = Literal["open", "reply", "error", "unanswered"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("open", "reply", "error", "unanswered")
@@ -57,9 +57,9 @@ class Ledger:
 
     __slots__ = ("_active", "_erasures", "_execute", "_log", "_max_events", "connection")
 
-    def __init__(self, connection: sqlite3.Connection, max_events: int, log: Logger | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, max_events: int, log: Logger) -> None:
         self.connection = connection
-        self._log = log or open_logger()
+        self._log = log
         self._execute = connection.execute
         self._max_events = max_events
         self._active: int = self._execute("SELECT coalesce(max(active), 0) FROM conversations").fetchone()[0]
