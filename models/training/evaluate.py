@@ -118,24 +118,12 @@ def evaluate_stickers(data: Path, cache: Path, models: Path) -> list[Goal]:
 def evaluate_fusion(data: Path, cache: Path, models: Path) -> list[Goal]:
     """Measure models/shop-fusion with the sentiment model and the tagger beside it."""
     from fusion_card import fusion_goals
-    from fusion_make import tagger_features
+    from fusion_make import fusion_parts, joined_by
     from fusion_measure import measure_fusion
-    from graphs import cpu_session, text_logits
-    from sentiment_data import SENTIMENTS
-    from sticker_images import read_emoji
 
-    sentiment = models / "shop-sentiment"
-    text = text_logits(_served(sentiment), sentiment / "tokenizer.json", len(SENTIMENTS))
-    session = cpu_session(_served(models / "shop-fusion"))
-
-    def joined(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["logits"], {"text_logits": alone, "features": seen})[0])
-
-    figures = _recorded(models / "shop-fusion")
-    figures |= measure_fusion(
-        data, read_emoji(data), text, tagger_features(models / "stickers"), joined, _temperature(sentiment)
-    )
-    return fusion_goals(figures)
+    rows, temperature = fusion_parts(data, cache, models)
+    head = joined_by(_served(models / "shop-fusion"), temperature)
+    return fusion_goals(_recorded(models / "shop-fusion") | measure_fusion(rows, head))
 
 
 def evaluate_generator(data: Path, cache: Path, models: Path) -> list[Goal]:

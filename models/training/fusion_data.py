@@ -11,20 +11,26 @@ from typing import Final
 
 import numpy as np
 import torch
+from fusion import SEED, Judgement, Rows
 from intent_data import OWN
-from sentiment_data import SENTIMENTS, Remark, SentimentSampler
+from measures import softmax
+from sentiment_data import SENTIMENTS, Remark, SentimentSampler, read_remarks
 from sticker_artwork import ARTWORK, CHOOSING_SET, read_artwork
-from sticker_images import TRAIN_VENDORS, Emoji, present, read_pictures, spoil
-from sticker_moods import MODIFIERS, read_moods
+from sticker_export import compress_tags
+from sticker_images import TEST_VENDOR, TRAIN_VENDORS, Emoji, present, read_emoji, read_pictures, spoil
+from sticker_moods import MODIFIERS, emoji_numbers, read_moods
+from sticker_tags import build_tags
 from text_expansion import Seed, expand, read_seeds, roughen
 from tqdm import tqdm
 
-SEED: Final = 20264
 VIEWS: Final = 2
 NO_STICKER: Final = -1
 # Faces, hands and hearts stand first in the file of moods; what follows them says less.
 PLAINEST: Final = 110
+MADE: Final = 3_000
+PARTS: Final = ("train", "dev", "test")
 Features = Callable[[np.ndarray], np.ndarray]
+TextLogits = Callable[[list[str]], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def made_pairs(data: Path, numbers: dict[str, int], count: int) -> list[Pair]:
 
 
 class StickerViews:
-    """Feature rows of many drawings of each emoji: `draw` takes one of an emoji, or of a picture of nothing known.
+    """Features of many drawings of each emoji: `draw` takes one of an emoji, or of a picture of nothing known.
 
     Half of them are of a set of drawings that the tagger has not learned from, and so as unsure as it is in use.
     """
@@ -113,10 +119,6 @@ class StickerViews:
         for index, row in zip(indices, found, strict=True):
             rows.setdefault(int(index), []).append(row)
 
-    @property
-    def width(self) -> int:
-        return int(self._all.shape[1])
-
     def draw(self, emoji: int, chance: np.random.Generator) -> np.ndarray:
         """Return one row, float32[F]; now and then blended with another emoji's, as of an unsure tagger."""
         if emoji == NO_STICKER:
@@ -141,3 +143,62 @@ def challenge_pairs(numbers: dict[str, int]) -> dict[str, list[Pair]]:
             pairs[seed.label].append(Pair(seed.text, numbers[glad[(at + shift) % 6]], 2))
             pairs[seed.label].append(Pair(seed.text, numbers[sorry[(at + shift) % 6]], 0))
     return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class FusionData:
+    """What the head is fitted to and measured on.
+
+    `learned` are the rows of GoEmotions' train part that bear an emoji, `every` those of all three parts, `made` ours;
+    `drawn` float32[emoji, F] are the features of OpenMoji's drawings (zero where it has none).
+    """
+
+    learned: Rows
+    every: Rows
+    made: Rows
+    drawn: np.ndarray
+    judgement: Judgement
+    challenge: dict[str, Rows]
+
+
+def read_fusion(data: Path, cache: Path, text: TextLogits, temperature: float, tagger: Features) -> FusionData:
+    """Read and make the rows, and look at their stickers.
+
+    Args:
+        data: the public data.
+        cache: where the stickers' artwork is.
+        text: the sentiment model's logits.
+        temperature: what they are divided by.
+        tagger: the tagger's features of pictures.
+    """
+    emoji = read_emoji(data)
+    numbers = emoji_numbers(emoji)
+    moods = read_moods(numbers)
+    views = StickerViews(data, cache, emoji, tagger)
+    chance = np.random.default_rng(SEED)
+    indices, pictures = read_pictures(data, TEST_VENDOR, emoji)
+    features = tagger(present(pictures))
+    drawn = np.zeros((len(emoji), features.shape[1]), np.float32)
+    drawn[indices] = features
+
+    def rows(pairs: list[Pair], views: StickerViews | None) -> Rows:
+        stickers = np.array([one.emoji for one in pairs])
+        seen = drawn[stickers] if views is None else np.stack([views.draw(one, chance) for one in stickers])
+        texts = softmax(text([one.text for one in pairs]), temperature)
+        return Rows(texts, stickers, np.array([one.mood for one in pairs]), seen)
+
+    remarks = {part: read_remarks(data, part) for part in PARTS}
+    kinds = np.full(len(emoji), len(moods))
+    for kind, members in enumerate(moods):
+        kinds[members] = kind
+    counts = np.bincount([one.sentiment for one in remarks["train"]], minlength=len(SENTIMENTS))
+    table = compress_tags(build_tags(emoji).likeness, moods)
+    every = rows(reddit_pairs([one for part in PARTS for one in remarks[part]], numbers), views)
+    return FusionData(
+        learned=every.take(np.arange(len(reddit_pairs(remarks["train"], numbers)))),
+        every=every,
+        made=rows(made_pairs(data, numbers, MADE), views),
+        drawn=drawn,
+        judgement=Judgement(kinds, table, counts / counts.sum()),
+        challenge={name: rows(pairs, None) for name, pairs in challenge_pairs(numbers).items()},
+    )

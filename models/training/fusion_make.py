@@ -11,18 +11,17 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
-from fusion import train_fusion
+from fusion import fit_fusion
 from fusion_card import fusion_card, fusion_goals
-from fusion_data import StickerViews
-from fusion_measure import measure_fusion
+from fusion_data import FusionData, read_fusion
+from fusion_measure import Joined, measure_fusion
 from goals import write_goals
 from graphs import BUCKETS, cpu_session, text_logits
 from model_card import write_card
 from model_folder import trace, write_labels, write_manifest
 from sentiment_data import SENTIMENTS
-from sticker_images import read_emoji
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 
 
 def tagger_features(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -33,30 +32,42 @@ def tagger_features(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     )
 
 
-def make_fusion(data: Path, cache: Path, models: Path) -> None:
-    """Make models/shop-fusion."""
-    emoji = read_emoji(data)
+def fusion_parts(data: Path, cache: Path, models: Path) -> tuple[FusionData, float]:
+    """Return what the head is fitted to, as the shipped sentiment model and tagger see it; the text's temperature."""
     sentiment = models / "shop-sentiment"
     text = text_logits(sentiment / "model.int8.onnx", sentiment / "tokenizer.json", len(SENTIMENTS))
     manifest = tomllib.loads((sentiment / "model.toml").read_text(encoding="utf-8"))
-    tagger = tagger_features(models / "stickers")
-    views = StickerViews(data, cache, emoji, tagger)
     temperature = float(manifest["output"]["temperature"])
-    head = train_fusion(data, emoji, text, temperature, views)
+    return read_fusion(data, cache, text, temperature, tagger_features(models / "stickers")), temperature
+
+
+def joined_by(model: onnx.ModelProto | Path, temperature: float) -> Joined:
+    """Return a head's graph as a function of the text's probabilities and of features."""
+    session = cpu_session(model)
+
+    def run(texts: np.ndarray, features: np.ndarray) -> np.ndarray:
+        logits = (np.log(texts + 1e-12) * temperature).astype(np.float32)
+        return np.asarray(session.run(["logits"], {"text_logits": logits, "features": features})[0])
+
+    return run
+
+
+def make_fusion(data: Path, cache: Path, models: Path) -> None:
+    """Make models/shop-fusion: fitted in a minute, so there is no checkpoint."""
+    rows, temperature = fusion_parts(data, cache, models)
+    fitted = fit_fusion(rows.learned, rows.made, rows.judgement)
+    head = fitted.head(temperature)
     folder = models / "shop-fusion"
     folder.mkdir(exist_ok=True)
-    examples = (torch.zeros(2, len(SENTIMENTS)), torch.zeros(2, views.width))
+    width = rows.drawn.shape[1]
+    examples = (torch.zeros(2, len(SENTIMENTS)), torch.zeros(2, width))
     names = ["text_logits", "features"]
     single = trace(head, examples, names, ["logits"])
     onnx.save(single, folder / "model.fp32.onnx")
     onnx.save(trace(copy.deepcopy(head).half(), examples, names, ["logits"]), folder / "model.fp16.onnx")
-    session = cpu_session(single)
-
-    def joined(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["logits"], {"text_logits": alone, "features": seen})[0])
-
-    figures = measure_fusion(data, emoji, text, tagger, joined, temperature)
-    figures |= {"parameters": sum(one.numel() for one in head.parameters()), "features": views.width}
+    figures = measure_fusion(rows, joined_by(single, temperature))
+    parameters = sum(one.numel() for one in head.parameters())
+    figures |= {"parameters": parameters, "features": width, "doubt": fitted.doubt}
     top = {
         "version": VERSION,
         "task": "fusion",
@@ -68,6 +79,8 @@ def make_fusion(data: Path, cache: Path, models: Path) -> None:
             "Twemoji artwork: Twitter, Inc. and other contributors, CC BY 4.0",
             "Fluent Emoji artwork: Microsoft, MIT",
             "FxEmojis artwork: Mozilla, Apache-2.0",
+            "Unicode CLDR 48.2 annotations: Unicode, Inc., Unicode-3.0",
+            "emojilib 4.0.3 keywords: MIT",
         ],
     }
     write_labels(folder, list(SENTIMENTS), list(SENTIMENTS), ["负面", "中性", "正面"])
