@@ -44,6 +44,7 @@ HOMES: dict[str, set[str]] = {
     "onnxruntime_genai": {"inference"},
     "tokenizers": {"inference"},
     "PIL": {"pictures", "media"},
+    "simplejpeg": {"pictures"},
     "rapidocr": {"inference"},
     "obstore": {"media"},
     "python_multipart": {"gateway"},

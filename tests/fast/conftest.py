@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from csgate._fast import native, pure, pure_prepare
+from csgate._fast import native, pure, pure_best, pure_prepare
 
-PURE = SimpleNamespace(**vars(pure), prepare=pure_prepare.prepare)
+PURE = SimpleNamespace(**vars(pure), prepare=pure_prepare.prepare, top_k=pure_best.top_k)
 KERNELS: list[str] = ["pure", *native.simd_levels()]
 
 

@@ -268,8 +268,9 @@ def test_sentiment_reads_labels_in_any_order() -> None:
 
 
 def test_the_best_tags_come_first_and_scores_stay_in_bounds() -> None:
-    best = best_tags(vector(0.2, 1.5, -0.5, 0.9), 3)
+    best, other = best_tags(np.stack([vector(0.2, 1.5, -0.5, 0.9), vector(0.4, 0.3, 0.1, 0.2)]), 3)
     assert best == ((1, 1.0), (3, pytest.approx(0.9)), (0, pytest.approx(0.2)))
     tags = name_tags(best, ("a", "b", "c", "d"), ("A", "B", "C", "D"))
     assert [(tag.name, tag.label) for tag in tags] == [("b", "B"), ("d", "D"), ("a", "A")]
-    assert best_tags(vector(0.2, -0.5), 9) == ((0, pytest.approx(0.2)), (1, 0.0))
+    assert [index for index, _ in other] == [0, 1, 3]
+    assert best_tags(vector(0.2, -0.5)[None], 9) == [((0, pytest.approx(0.2)), (1, 0.0))]

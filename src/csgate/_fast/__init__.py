@@ -20,6 +20,7 @@ _implementation = "pure"
 _simd = "none"
 if TYPE_CHECKING:
     from csgate._fast.pure import Utf8Validator, base64_bytes, base64_decode, base64_decoded_size, unmask, utf8_valid
+    from csgate._fast.pure_best import top_k
     from csgate._fast.pure_frames import grow_buffer, new_buffer, take_frame
     from csgate._fast.pure_prepare import prepare
 else:
@@ -47,9 +48,11 @@ else:
     grow_buffer = _frames.grow_buffer
     new_buffer = _frames.new_buffer
     if _implementation == "pure":
+        from csgate._fast.pure_best import top_k
         from csgate._fast.pure_prepare import prepare
     else:
         prepare = _chosen.prepare
+        top_k = _chosen.top_k
     take_frame = _frames.take_frame
     unmask = _chosen.unmask
     utf8_valid = _chosen.utf8_valid
@@ -71,6 +74,7 @@ __all__ = [
     "prepare",
     "strip_data_url",
     "take_frame",
+    "top_k",
     "unmask",
     "utf8_valid",
 ]

@@ -40,6 +40,7 @@ def prepare(
     fill: Sequence[int] = (0, 0, 0),
     alpha: bool = True,
 ) -> None: ...
+def top_k(rows: Buffer | npt.NDArray[Any], k: int) -> list[tuple[tuple[int, float], ...]]: ...
 
 class ArrowPixels:
     """uint8[height, width, 4], read-only: the memory of an Arrow array of pixels of four bytes, which it keeps alive.

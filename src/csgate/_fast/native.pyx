@@ -100,6 +100,7 @@ cdef enum:
     GIL_FREE_BYTES = 131072
     GIL_FREE_PIXELS = 65536
     MAX_SIDE = 1 << 20
+    MAX_TOP = 64
 
 _LEVELS = {"scalar": CSGATE_SCALAR, "ssse3": CSGATE_SSSE3, "avx2": CSGATE_AVX2, "avx512": CSGATE_AVX512,
            "neon": CSGATE_NEON}
@@ -354,6 +355,32 @@ def prepare(src, dst, *, str layout="NCHW", str mode="crop", str filter="bilinea
             PyBuffer_Release(&row)
     finally:
         PyBuffer_Release(&source)
+
+
+def top_k(rows, Py_ssize_t k):
+    cdef const float[:, ::1] scores = rows
+    cdef Py_ssize_t width = scores.shape[1]
+    cdef Py_ssize_t row, column, place, kept
+    cdef Py_ssize_t[MAX_TOP] best
+    cdef float score
+    if not 0 < k <= MAX_TOP:
+        raise ValueError(f"the number of best must be 1 to {MAX_TOP}, not {k}")
+    k = min(k, width)
+    found = []
+    for row in range(scores.shape[0]):
+        kept = 0
+        for column in range(width):
+            score = scores[row, column]
+            if score != score or (kept == k and not score > scores[row, best[k - 1]]):
+                continue
+            place = kept if kept < k else k - 1
+            kept = place + 1
+            while place > 0 and score > scores[row, best[place - 1]]:
+                best[place] = best[place - 1]
+                place -= 1
+            best[place] = column
+        found.append(tuple([(best[place], <double>scores[row, best[place]]) for place in range(kept)]))
+    return found
 
 
 cdef class ArrowPixels:

@@ -156,7 +156,10 @@ class PictureLane:
 
     def results(self, rows: int) -> list[Seen | Vector]:
         scores = as_scores(self._zero_shot, self._scores[:rows])
-        return [self._result(row, scores[row]) for row in range(rows)]
+        if not any(self._pictures[:rows]):
+            return [_kept(row) for row in scores]
+        best = best_tags(scores, self._top)
+        return [self._result(row, scores[row], best[row]) for row in range(rows)]
 
     def _write(self, decoded: DecodedPicture, row: Array) -> None:
         entry = self._entry
@@ -191,14 +194,14 @@ class PictureLane:
             for row in range(rows):
                 output[row] = total[row] / (1 + len(self._frames[row]))
 
-    def _result(self, row: int, scores: Vector) -> Seen | Vector:
+    def _result(self, row: int, scores: Vector, best: tuple[tuple[int, float], ...]) -> Seen | Vector:
         picture = self._pictures[row]
         if picture is None:
             return _kept(scores)
         key, width, height, format, animated = picture
         vector = None if self._vectors is None else _kept(self._vectors[row])
         kind = None if self._kinds is None else likeliest_kind(self._kinds[row])
-        seen = Seen(best_tags(scores, self._top), vector, width, height, format, animated, kind)
+        seen = Seen(best, vector, width, height, format, animated, kind)
         self._cache.put(key, seen, seen.nbytes)
         return seen
 
@@ -289,12 +292,10 @@ def read_sentiment(probabilities: Vector, names: tuple[str, ...]) -> Sentiment:
     return Sentiment(cast(SentimentLabel, label), by_name["positive"] - by_name["negative"])
 
 
-def best_tags(scores: Vector, count: int) -> tuple[tuple[int, float], ...]:
-    """Index and score of the ``count`` best tags, the best first; scores are cut to [0, 1]."""
-    count = min(count, len(scores))
-    best = np.argpartition(-scores, count - 1)[:count]
-    order = best[np.argsort(-scores[best], kind="stable")]
-    return tuple(zip(order.tolist(), scores[order].clip(0.0, 1.0).tolist(), strict=True))
+def best_tags(scores: Array, count: int) -> list[tuple[tuple[int, float], ...]]:
+    """Of each row of ``scores``, float[rows, tags], index and score of the ``count`` best; scores are cut to [0, 1]."""
+    best = _fast.top_k(np.ascontiguousarray(scores, np.float32), count)
+    return [tuple((index, min(max(score, 0.0), 1.0)) for index, score in row) for row in best]
 
 
 def likeliest_kind(chances: Vector) -> tuple[PictureKind, float]:

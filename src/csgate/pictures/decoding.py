@@ -24,6 +24,8 @@ from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImag
 from csgate import _fast
 from csgate.errors import BadBase64, BadImage, CsgateError, ImageTooLarge, UnsupportedImage
 from csgate.events import Picture
+from csgate.pictures import plain_jpeg
+from csgate.pictures.plain_jpeg import ORIENTATION_TAG, decode_plain_jpeg, read_plain_jpeg
 
 Format = Literal["jpeg", "png", "webp", "gif"]
 Pixels = NDArray[np.uint8]
@@ -49,7 +51,6 @@ _PLUGINS: Final[dict[Format, Callable[[io.BytesIO], Image.Image]]] = {
     "webp": WebPImagePlugin.WebPImageFile,
     "gif": GifImagePlugin.GifImageFile,
 }
-_ORIENTATION_TAG: Final = 0x0112
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,6 +62,7 @@ _TURNS: Final = {
 }
 _ANIMATION_FLAG: Final = 0x02
 _one_large: Final = threading.Lock()
+_JPEG: Final = b"\xff\xd8\xff"
 _SCAN_MARKER: Final = 0xDAFF  # FF DA, read as a little-endian number
 
 # Strangers' files must not fill standard error with Pillow's remarks on them.
@@ -122,7 +124,7 @@ def sniff(data: bytes) -> Format:
     Raises:
         UnsupportedImage: none of the four.
     """
-    if data.startswith(b"\xff\xd8\xff"):
+    if data.startswith(_JPEG):
         return "jpeg"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
@@ -143,8 +145,28 @@ def decode(data: bytes, *, max_pixels: int, cover: tuple[int, int] | None = None
         ImageTooLarge: more than ``max_pixels`` pixels by its header, or where it is not a JPEG, a quarter of that.
         BadImage: damaged, truncated or hostile.
     """
+    if cover is not None and plain_jpeg.AVAILABLE and data.startswith(_JPEG):
+        decoded = _decode_plain(data, max_pixels, cover)
+        if decoded is not None:
+            return decoded
     with open_picture(data, max_pixels=max_pixels) as (image, format):
         return _read(image, format, cover)
+
+
+def _decode_plain(data: bytes, max_pixels: int, cover: tuple[int, int]) -> DecodedPicture | None:
+    plain = read_plain_jpeg(data)
+    if plain is None:
+        return None
+    _check_pixels(plain.width, plain.height, max_pixels)
+    pixels = decode_plain_jpeg(data, plain, cover)
+    if pixels is None:
+        return None
+    width, height = plain.width, plain.height
+    if plain.turn in _TURNS:
+        pixels = _fast.borrow_pixels(upright(Image.fromarray(pixels), plain.turn))
+        if plain.turn >= 5:
+            width, height = height, width
+    return DecodedPicture(pixels, "jpeg", width, height, animated=False, alpha=False)
 
 
 @contextmanager
@@ -250,7 +272,7 @@ def orientation(image: Image.Image) -> int:
     Load the picture first, unless it is a JPEG: a PNG loads itself to answer this, and damage goes unnoticed.
     """
     try:
-        turn = int(image.getexif().get(_ORIENTATION_TAG, 1))
+        turn = int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:
         return 1  # a damaged EXIF block is no reason to refuse a picture that decodes
     return turn if turn in _TURNS else 1
