@@ -25,7 +25,7 @@ FLOOR: Final = 0.05
 # How likely a text's mood is to be another than the text model knows of: these are tried.
 DOUBTS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08)
 # What rows of life may lose, in macro-F1, for made rows to gain: they do not differ by so little.
-SPARED: Final = 0.005
+SPARED: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def opinions(lift: np.ndarray, features: np.ndarray) -> np.ndarray:
 def _choose_doubt(texts: np.ndarray, opinion: np.ndarray, moods: np.ndarray, made: Rows, lift: np.ndarray) -> Fitted:
     """Choose the doubt about the text.
 
-    Of those that tell glad from sorry as well as the best (but for half a point) on rows of life, with opinions that
+    Of those that tell glad from sorry as well as the best (but for a point) on rows of life, with opinions that
     were not learned from these rows: what is right most often on made rows, ambiguous sentences of ours and others.
     """
     sided = moods != 1
