@@ -55,7 +55,7 @@ def native_core() -> list[Extension]:
             # Contracting a*b+c into one rounding is what compilers do by default on Arm only: results would differ.
             extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden"],
         )
-        for name in ("native", "frames")
+        for name in ("native", "frames", "sockets")
     ]
     built: list[Extension] = cythonize(extensions)
     for one in built:

@@ -3,7 +3,7 @@
 import socket
 import ssl
 import struct
-from typing import Any, ClassVar
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -12,6 +12,8 @@ import trustme
 from tests.gateway.ws_peer import echo, serving, tcp_pair
 from tests.wire.client_frames import BINARY, PING, TEXT, answer, close, fragments, frame
 
+from csgate import _fast
+from csgate.gateway import ws_transport
 from csgate.gateway.websocket import CloseInfo, ReceiveBudget, TooLargeMessage, WebSocket, WebSocketClosed
 from csgate.gateway.ws_transport import (
     RECEIVE_BYTES,
@@ -267,37 +269,26 @@ async def test_receive_and_interrupt(fast: bool) -> None:
         transport.detach()
 
 
-class CountingSocket(socket.socket):
-    """Notes what each read got; None: it came in vain."""
-
-    reads: ClassVar[list[int | None]] = []
-
-    def recv_into(self, *arguments: Any, **options: Any) -> int:
-        try:
-            size = super().recv_into(*arguments, **options)
-        except BlockingIOError:
-            self.reads.append(None)
-            raise
-        self.reads.append(size)
-        return size
-
-
 @pytest.mark.parametrize("arrives", [40_000, 16_000])
 async def test_a_picture_is_read_without_reading_in_vain(arrives: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each message in one read, or in two where it comes in two pieces."""
-    reads: list[int | None] = []
-    monkeypatch.setattr(CountingSocket, "reads", reads)
+    reads: list[int] = []  # -1: in vain
+
+    def counted(sock: socket.socket, target: memoryview) -> int:
+        reads.append(_fast.receive_now(sock, target))
+        return reads[-1]
+
+    monkeypatch.setattr(ws_transport, "_fast", SimpleNamespace(receive_now=counted, send_now=_fast.send_now))
     message = frame(BINARY, b"x" * 39_992)
     assert len(message) == 40_000
     pieces = [message[:arrives], message[arrives:]] if arrives < 40_000 else [message]
     async with tcp_pair() as pair:
-        monkeypatch.setattr(socket, "socket", CountingSocket)
         async with serving(echo, pair) as served:
             await trio.testing.wait_all_tasks_blocked(0.01)
             for piece in pieces * 3:
                 await served.peer.send(piece)
                 await trio.testing.wait_all_tasks_blocked(0.01)
-            assert reads == [None, *(len(piece) for piece in pieces * 3)]
+            assert reads == [-1, *(len(piece) for piece in pieces * 3)]
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -1,4 +1,4 @@
-"""The native core: unmasking, frames, UTF-8 and Base64 checks, tensor preparation, each with a pure reference.
+"""The native core: unmasking, frames, UTF-8, Base64, tensor preparation, sockets; each with a pure reference.
 
 ``CSGATE_FAST`` chooses at import: ``auto`` (the default: native where it was built, else pure), ``native`` (or fail),
 ``pure``. ``IMPLEMENTATION`` says which one it became, ``SIMD`` which instruction set its kernels use: ``avx512``,
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from csgate._fast.pure_best import top_k
     from csgate._fast.pure_frames import grow_buffer, new_buffer, take_frame
     from csgate._fast.pure_prepare import prepare
+    from csgate._fast.pure_sockets import receive_now, send_now
 else:
     if _wanted != "pure":
         try:
             from csgate._fast import frames as _frames
             from csgate._fast import native as _chosen
+            from csgate._fast import sockets as _sockets
         except ImportError as absent:
             if _wanted == "native":
                 raise ImportError(
@@ -41,6 +43,7 @@ else:
     if _implementation == "pure":
         from csgate._fast import pure as _chosen
         from csgate._fast import pure_frames as _frames
+        from csgate._fast import pure_sockets as _sockets
     Utf8Validator = _chosen.Utf8Validator
     base64_bytes = _chosen.base64_bytes
     base64_decode = _chosen.base64_decode
@@ -53,6 +56,8 @@ else:
     else:
         prepare = _chosen.prepare
         top_k = _chosen.top_k
+    receive_now = _sockets.receive_now
+    send_now = _sockets.send_now
     take_frame = _frames.take_frame
     unmask = _chosen.unmask
     utf8_valid = _chosen.utf8_valid
@@ -72,6 +77,8 @@ __all__ = [
     "grow_buffer",
     "new_buffer",
     "prepare",
+    "receive_now",
+    "send_now",
     "strip_data_url",
     "take_frame",
     "top_k",

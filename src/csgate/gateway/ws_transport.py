@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import trio
 
+from csgate import _fast
 from csgate.gateway.pace import take_turn
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -119,13 +120,12 @@ class SocketTransport:
             if target is not None and self._bulk:
                 await take_turn()
             try:
-                size = self._socket.recv_into(into)
-                break
-            except BlockingIOError:
-                wait = True
+                size = _fast.receive_now(self._socket, into)
             except OSError:
                 size = 0
+            if size >= 0:
                 break
+            wait = True
         self._streak += size
         # A small rest that had to be waited for is the last of its message, and its sender wants our answer first.
         self._likely = size == len(into) and (target is None or self._bulk or not wait)
@@ -138,7 +138,7 @@ class SocketTransport:
     def try_send(self, head: bytes, data: Sendable) -> int:
         try:
             if len(data) <= _JOIN_BYTES:
-                return self._socket.send(head + data)
+                return max(0, _fast.send_now(self._socket, head + data))
             return self._socket.sendmsg((head, data))
         except BlockingIOError:
             return 0
