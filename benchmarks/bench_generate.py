@@ -1,10 +1,10 @@
 """Local generation: one conversation against 8, 16 and 32 at once, and the wait of a newcomer among 8 running.
 
-Without ``--folder`` the models are random Llamas of about 5 million parameters, in float32 and int8, as
-onnxruntime-genai's model builder would write them; what a model says does not matter to its speed. Each round takes
-the numbers of conversations in turn, so that a busy machine hits all of them alike; figures are medians over the
-rounds, ratios are taken round by round. On the CPU the same folders also go through onnxruntime-genai's own Engine,
-which batches statically there.
+Without ``--folder`` the models are the shipped one and random Llamas of about 5 million parameters, in float32 and
+int8, as onnxruntime-genai's model builder would write them; what a model says does not matter to its speed. Each
+round takes the numbers of conversations in turn, so that a busy machine hits all of them alike; figures are medians
+over the rounds, ratios are taken round by round. On the CPU the same folders also go through onnxruntime-genai's own
+Engine, which batches statically there.
 
     python benchmarks/bench_generate.py [--folder FOLDER] [--device cpu] [--rounds 7] [--max-batch 16]
 """
@@ -38,6 +38,7 @@ RUNNING: Final = 8
 NEWCOMERS: Final = 12
 PROMPT_LENGTHS: Final = 3
 SYSTEM: Final = "You are the clerk of a shop. Answer briefly and kindly."
+SHIPPED: Final = Path(__file__).resolve().parents[1] / "models" / "shop-generator"
 GOALS: Final = {"int8": 1.7, "fp32": 2.5}
 NEWCOMER_GOAL_S: Final = 1.0
 
@@ -174,7 +175,7 @@ def random_models(root: Path) -> list[tuple[str, Path]]:
 
 async def main(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as root:
-        models = [("", arguments.folder)] if arguments.folder else random_models(Path(root))
+        models = [("", arguments.folder)] if arguments.folder else [("int8", SHIPPED), *random_models(Path(root))]
         ways = ("csgate", "engine") if arguments.device == "cpu" else ("csgate",)
         rows: list[tuple[object, ...]] = []
         results: dict[str, Any] = {}
@@ -222,7 +223,7 @@ def judge(name: str, precision: str, summary: dict[str, Any]) -> dict[str, tuple
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="a model's folder; default: two random ones")
+    parser.add_argument("--folder", type=Path, help="a model's folder; default: the shipped one and two random ones")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--max-batch", type=int, default=16, help="generation.max_batch")
