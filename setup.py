@@ -49,7 +49,7 @@ def native_core() -> list[Extension]:
     extensions = [
         Extension(
             f"csgate._fast.{name}",
-            sources=[f"{FAST}/{name}.pyx", *kernels],
+            sources=[f"{FAST}/{name}.pyx", *([] if name == "sockets" else kernels)],
             include_dirs=[FAST],
             depends=headers,
             # Contracting a*b+c into one rounding is what compilers do by default on Arm only: results would differ.

@@ -68,13 +68,14 @@ Which moods go with an emoji was counted in GoEmotions' training rows that bear 
 (models/training/data/emoji_moods.txt) and the judgement itself count as a few rows more; how often each mood is meant at all, in all
 training rows. The map from features was fitted to that (ridge regression), each emoji as often as rows bear it. The doubt was chosen by
 cross-validation over these rows, the emoji taken out of the text and drawn by Noto, Twemoji, Fluent, and FxEmojis, from which the tagger
-has not learned, spoiled; and over sentences of ours that say little of a mood. None of the texts was learned from by shop-sentiment, so
+has not learned, spoiled; and over sentences of ours that say little of a mood. None of the texts was trained on by shop-sentiment, so
 that its opinion of them is as unsure as in use.
 
 ## Held-out figures (stickers drawn by OpenMoji)
 
-{int(figures["rows"])} rows with emoji of GoEmotions ({int(figures["negative_rows"])} negative, {int(figures["positive_rows"])} positive), which shop-sentiment never saw, each judged by a head
-that was fitted, doubt and all, to nine tenths of the rows without it:
+{int(figures["rows"])} rows with emoji of GoEmotions ({int(figures["negative_rows"])} negative, {int(figures["positive_rows"])} positive), which shop-sentiment was not trained on (a fifth of the dev
+part's helped to choose its checkpoint and temperature), each judged by a head that was fitted, doubt and all, to nine tenths of the rows
+without it (how often each mood is meant at all was counted in the whole train part):
 
 {_rows(figures, "")}
 

@@ -217,7 +217,7 @@ class InferenceSettings(Section):
     embeddings_dir: Path | None = Field(
         Path(".data/embeddings"), description="where a zero-shot tagger's embedded labels are kept between starts"
     )
-    top_tags: PositiveInt = Field(5, le=64, description="tags given for a picture")
+    top_tags: PositiveInt = Field(5, le=1000, description="tags given for a picture")
     max_pixels: PositiveInt = Field(
         50_000_000, description="pixels that a JPEG may have, by its header; PNG, WebP and GIF a quarter of that"
     )

@@ -22,7 +22,7 @@ def test_the_highest_come_first_and_of_equal_ones_the_first(fast: Any) -> None:
 
 
 def test_there_are_no_more_than_columns_and_no_rows_give_nothing(fast: Any) -> None:
-    assert fast.top_k(np.array([[1, 2]], np.float32), 64) == [((1, 2.0), (0, 1.0))]
+    assert fast.top_k(np.array([[1, 2]], np.float32), 1000) == [((1, 2.0), (0, 1.0))]
     assert fast.top_k(np.empty((0, 5), np.float32), 3) == []
     assert fast.top_k(np.empty((2, 0), np.float32), 3) == [(), ()]
 
@@ -32,9 +32,9 @@ def test_what_is_not_a_number_is_none_of_the_best(fast: Any) -> None:
     assert [[column for column, _ in row] for row in fast.top_k(rows, 3)] == [[3, 1], []]
 
 
-@pytest.mark.parametrize("k", [0, -1, 65])
+@pytest.mark.parametrize("k", [0, -1, 1001])
 def test_a_count_out_of_bounds_is_refused(fast: Any, k: int) -> None:
-    with pytest.raises(ValueError, match="1 to 64"):
+    with pytest.raises(ValueError, match="1 to 1000"):
         fast.top_k(np.zeros((1, 3), np.float32), k)
 
 

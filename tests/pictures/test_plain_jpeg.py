@@ -105,6 +105,9 @@ def test_a_scan_of_some_components_is_not_plain() -> None:
     at = data.index(b"\xff\xda")
     assert read_plain_jpeg(data[:at] + segment(0xDA, b"\1\1\0\0\x3f\0") + data[at + 14 :]) is None
     assert read_plain_jpeg(data[:2] + data[at:]) is None  # no frame before it
+    assert read_plain_jpeg(data[:at] + b"\xff\xda\x00\x02") is None  # a scan that ends where it begins
+    with pytest.raises(BadImage):
+        decode(data[:at] + b"\xff\xda\x00\x02", max_pixels=MAX_PIXELS, cover=COVER)
 
 
 def test_what_libjpeg_remarks_on_is_left_to_pillow() -> None:
@@ -121,6 +124,15 @@ def test_too_many_pixels_are_refused_before_decoding(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(decoding, "decode_plain_jpeg", None)
     with pytest.raises(ImageTooLarge):
         decode(jpeg(photo((1200, 1000))), max_pixels=MAX_PIXELS, cover=COVER)
+
+
+def test_large_ones_are_left_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = jpeg(photo((640, 480)))
+    plain = read_plain_jpeg(data)
+    assert plain is not None
+    assert decode_plain_jpeg(data, plain, COVER) is not None
+    monkeypatch.setattr(plain_jpeg, "MOST_PIXELS", 80 * 60 - 1)
+    assert decode_plain_jpeg(data, plain, COVER) is None
 
 
 def test_without_the_library_pillow_decodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,6 @@ else:
         try:
             from csgate._fast import frames as _frames
             from csgate._fast import native as _chosen
-            from csgate._fast import sockets as _sockets
         except ImportError as absent:
             if _wanted == "native":
                 raise ImportError(
@@ -37,6 +36,10 @@ else:
                 ) from absent
         else:
             _implementation = "native"
+            try:
+                from csgate._fast import sockets as _sockets
+            except ImportError:  # no POSIX sockets
+                from csgate._fast import pure_sockets as _sockets
             if "CSGATE_FAST_SIMD" in os.environ:
                 _chosen.select_simd(os.environ["CSGATE_FAST_SIMD"])
             _simd = _chosen.simd()

@@ -100,7 +100,7 @@ cdef enum:
     GIL_FREE_BYTES = 131072
     GIL_FREE_PIXELS = 65536
     MAX_SIDE = 1 << 20
-    MAX_TOP = 64
+    MAX_TOP = 1000
 
 _LEVELS = {"scalar": CSGATE_SCALAR, "ssse3": CSGATE_SSSE3, "avx2": CSGATE_AVX2, "avx512": CSGATE_AVX512,
            "neon": CSGATE_NEON}

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-MAX_TOP: Final = 64
+MAX_TOP: Final = 1000
 
 
 def top_k(rows: npt.NDArray[Any], k: int) -> list[tuple[tuple[int, float], ...]]:
@@ -17,7 +17,7 @@ def top_k(rows: npt.NDArray[Any], k: int) -> list[tuple[tuple[int, float], ...]]
 
     Args:
         rows: float32[rows, columns], C-contiguous.
-        k: how many of each row, 1 to 64.
+        k: how many of each row, 1 to 1,000.
 
     Returns:
         For each row, (column, value) of its ``k`` highest, the highest first, of equal ones the first; fewer where

@@ -18,7 +18,7 @@ def calm_collector() -> None:
     """Tunes the garbage collector of a process that serves.
 
     What start-up made stays for good and need not be visited again. The rest is freed by reference counts, so all of it
-    is looked through for cycles a hundred times less often than by default; what is young, in small steps, since the
+    is looked through for cycles some seventy times less often than by default; what is young, in small steps, since the
     event loop stands still meanwhile.
     """
     gc.collect()

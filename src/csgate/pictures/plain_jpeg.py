@@ -4,7 +4,8 @@ Pillow reads a JPEG's structure in Python, marker by marker, and its decoder let
 for it again; with an event loop at work in another thread that is what a small picture waits for. Here the markers are
 looked at once, only to see that the picture is of the plain kind: one scan of all its components, 8 bits, grey or
 YCbCr, upright or turned by an EXIF block. Whatever else it is, or whatever libjpeg remarks on it, is left to Pillow:
-this way accepts what Pillow accepts, with the same pixels, and refuses nothing.
+this way accepts what Pillow accepts, with the same pixels, and refuses nothing. Large ones are left to Pillow too:
+there its way costs nothing in comparison, and decoding twice what libjpeg remarks on would.
 """
 
 import struct
@@ -22,6 +23,8 @@ except ImportError:  # no wheel for this platform: Pillow decodes them all
 
 AVAILABLE: Final = simplejpeg is not None
 MOST_SEGMENTS: Final = 64
+MOST_PIXELS: Final = 4_000_000
+"""At the scale that is decoded at."""
 ORIENTATION_TAG: Final = 0x0112
 _SCALES: Final = (8, 4, 2, 1)
 # ITU T.81 table B.1: baseline and extended sequential frames; tables, restart interval, comment; the scan.
@@ -55,8 +58,9 @@ def read_plain_jpeg(data: bytes) -> PlainJpeg | None:
         if length < 2 or end > len(data):
             return None
         if marker == _SCAN:
-            whole = frame is not None and data[at + 4] == frame[2] and length == 6 + 2 * frame[2]
-            return PlainJpeg(frame[0], frame[1], turn or 1) if frame is not None and whole else None
+            if frame is None or length != 6 + 2 * frame[2] or data[at + 4] != frame[2]:
+                return None
+            return PlainJpeg(frame[0], frame[1], turn or 1)
         if marker in _FRAMES:
             if frame is not None or length < 11 or data[at + 4] != 8 or data[at + 9] not in (1, 3):
                 return None
@@ -90,15 +94,16 @@ def decode_plain_jpeg(data: bytes, plain: PlainJpeg, cover: tuple[int, int]) -> 
     """Decodes at the smallest DCT scale of 1/8, 1/4, 1/2 and 1 that covers (height, width), as Pillow's draft does.
 
     Returns:
-        uint8[H, W, 3], not turned; None where libjpeg has a remark, be it a warning.
+        uint8[H, W, 3], not turned; None where libjpeg has a remark, be it a warning, and for large pictures.
     """
     room = min(plain.width // max(1, cover[1]), plain.height // max(1, cover[0]))
     scale = next((one for one in _SCALES if one <= room), 1)
+    height, width = -(-plain.height // scale), -(-plain.width // scale)
+    if height * width > MOST_PIXELS:
+        return None
     try:
-        pixels: Any = simplejpeg.decode_jpeg(
-            data, "RGB", min_height=-(-plain.height // scale), min_width=-(-plain.width // scale)
-        )
-    except ValueError:
+        pixels: Any = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+    except Exception:  # Pillow's way says what is wrong
         return None
     decoded: NDArray[np.uint8] = pixels
     return decoded
