@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=here / "cache", help="checkpoints; delete it to train anew")
     parser.add_argument("--models", type=Path, default=here.parent, help="where the model folders are written")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--sticker-steps", type=int, default=13_500)
+    parser.add_argument("--sticker-steps", type=int, default=16_000)
     parser.add_argument("--intent-steps", type=int, default=4_000)
     parser.add_argument("--sentiment-steps", type=int, default=3_500)
     parser.add_argument("--generator-steps", type=int, default=3_000)

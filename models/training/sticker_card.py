@@ -89,7 +89,7 @@ Licence Apache-2.0. Made by `python models/training/make.py --only stickers` ({i
   (MIT, Microsoft), and of npm packages of Iconify's, pinned by digest: {sets}. What
   the lines of the one-colour sets enclose is filled with white, or with the colour that Twemoji mostly gives the emoji.
 - They are spoiled anew for each step: moved, turned, bent, outlined, drawn with pen lines, left with few colours, recoloured, put on
-  other backgrounds (a fifth on parts of photographs, those of the kinds below), blurred, compressed.
+  other backgrounds (45 % on parts of photographs, those of the kinds below), blurred, compressed.
 - Three tenths of what is to be answered are spread over the emoji with nearly the same tags, so that mistakes are near ones.
 - Tags: Unicode CLDR 48.2 names and keywords, English and Chinese (Unicode-3.0); emojilib 4.0.3 keywords (MIT); some hundred Chinese
   labels written for this project. English keywords whose Chinese could not be told are left out.

@@ -23,6 +23,7 @@ TRAIN_VENDORS: Final = ("google", "twitter", "fluent_flat", "fluent_modern")
 TEST_VENDOR: Final = "openmoji"
 SOURCE_PX: Final = 64
 INPUT_PX: Final = 48
+PHOTOGRAPHS_SHARE: Final = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def spoil(pictures: torch.Tensor, generator: torch.Generator, photographs: torch
     Args:
         pictures: uint8[N, 4, 64, 64], RGBA.
         generator: the only source of chance.
-        photographs: uint8[M, 3, 48, 48], to put a fifth of the pictures on.
+        photographs: uint8[M, 3, 48, 48], to put a share of the pictures on, each time in other colours.
 
     Returns:
         float32[N, 3, 48, 48] in -1..1.
@@ -222,8 +223,9 @@ def spoil(pictures: torch.Tensor, generator: torch.Generator, photographs: torch
         moved[rows] = _outline(moved[rows], rand(len(rows)) < 0.65, width)
     behind = _backgrounds(count, px, generator)
     if photographs is not None:
-        rows = some(0.2)
-        behind[rows] = photographs[torch.randint(len(photographs), (len(rows),), generator=generator)].float() / 255
+        rows = some(PHOTOGRAPHS_SHARE)
+        chosen = photographs[torch.randint(len(photographs), (len(rows),), generator=generator)].float() / 255
+        behind[rows] = _recolour(chosen, generator)
     composed = moved[:, :3] + (1 - moved[:, 3:].clamp(0, 1)) * behind
     rows = some(0.15)
     composed[rows] = F.interpolate(F.avg_pool2d(composed[rows], 2), size=(px, px), mode="bilinear")

@@ -24,7 +24,7 @@ from sticker_moods import emoji_numbers, read_moods
 from sticker_samples import write_samples, write_sheet
 from sticker_tags import TagTable, build_tags
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 TESTS: Final = Path(__file__).resolve().parents[2] / "tests" / "models"
 KIND_TESTS: Final = ("plain", "dark", "photograph", "jpeg20", "24px")
 

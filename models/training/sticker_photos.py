@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 from sticker_images import INPUT_PX
 
 SEED: Final = 20263
-BACKGROUNDS: Final = 3_000
+BACKGROUNDS: Final = 6_000
 
 # (package, path inside it): CC0 or public domain, as scikit-image says of each.
 LEARNED: Final = tuple(
