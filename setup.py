@@ -46,16 +46,17 @@ def native_core() -> list[Extension]:
     """The extensions; without a C compiler the build goes on without them, and the pure reference is used."""
     kernels = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / FAST / "kernels").glob("*.c"))
     headers = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / FAST / "kernels").glob("*.h"))
+    needs: dict[str, list[str]] = {"native": kernels, "frames": kernels, "sockets": []}
     extensions = [
         Extension(
             f"csgate._fast.{name}",
-            sources=[f"{FAST}/{name}.pyx", *([] if name == "sockets" else kernels)],
+            sources=[f"{FAST}/{name}.pyx", *sources],
             include_dirs=[FAST],
             depends=headers,
             # Contracting a*b+c into one rounding is what compilers do by default on Arm only: results would differ.
             extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden"],
         )
-        for name in ("native", "frames", "sockets")
+        for name, sources in needs.items()
     ]
     built: list[Extension] = cythonize(extensions)
     for one in built:

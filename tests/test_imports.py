@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "telemetry": {"config"},
     "wire": {"_fast"},
-    "protocol": set(),
+    "protocol": {"_fast"},
     "auth": {"config", "telemetry"},
     "session": {"config", "telemetry"},
     "cluster": {"config", "telemetry", "session"},

@@ -94,7 +94,7 @@ class Fitted:
 
     def joined(self, texts: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Return what the head computes, float64[N, 3], from the text's probabilities."""
-        return np.asarray(np.log(texts + self.doubt + 1e-9) + opinions(self.lift, features))
+        return _join(texts, opinions(self.lift, features), self.doubt)
 
     def head(self, temperature: float) -> FusionHead:
         """Return the head, to export."""
@@ -137,6 +137,15 @@ def opinions(lift: np.ndarray, features: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(np.maximum(1 + features.astype(np.float64) @ lift, FLOOR)))
 
 
+def _join(texts: np.ndarray, opinion: np.ndarray, doubt: float) -> np.ndarray:
+    return np.asarray(np.log(texts + doubt + 1e-9) + opinion)
+
+
+def two_sided(scores: np.ndarray) -> np.ndarray:
+    """Decide between negative and positive alone."""
+    return np.where(scores[:, 2] > scores[:, 0], 2, 0)
+
+
 def _choose_doubt(texts: np.ndarray, opinion: np.ndarray, moods: np.ndarray, made: Rows, lift: np.ndarray) -> Fitted:
     """Choose the doubt about the text.
 
@@ -146,11 +155,10 @@ def _choose_doubt(texts: np.ndarray, opinion: np.ndarray, moods: np.ndarray, mad
     sided = moods != 1
     tried = []
     for doubt in DOUBTS:
-        joined = np.log(texts + doubt + 1e-9) + opinion
-        two = np.where(joined[:, 2] > joined[:, 0], 2, 0)
+        sides = two_sided(_join(texts, opinion, doubt))
         fitted = Fitted(lift, doubt)
         right = np.mean(fitted.joined(made.texts, made.features).argmax(1) == made.moods)
-        tried.append((macro_f1(two[sided], moods[sided], (0, 2)), float(right), fitted))
+        tried.append((macro_f1(sides[sided], moods[sided], (0, 2)), float(right), fitted))
     enough = max(real for real, _, _ in tried) - SPARED
     return max((one for one in tried if one[0] >= enough), key=lambda one: one[1])[2]
 

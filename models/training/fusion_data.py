@@ -28,7 +28,7 @@ NO_STICKER: Final = -1
 # Faces, hands and hearts stand first in the file of moods; what follows them says less.
 PLAINEST: Final = 110
 MADE: Final = 3_000
-PARTS: Final = ("train", "dev", "test")
+PARTS: Final = ("train", "dev", "test")  # what is learned from first
 Features = Callable[[np.ndarray], np.ndarray]
 TextLogits = Callable[[list[str]], np.ndarray]
 
@@ -193,9 +193,10 @@ def read_fusion(data: Path, cache: Path, text: TextLogits, temperature: float, t
         kinds[members] = kind
     counts = np.bincount([one.sentiment for one in remarks["train"]], minlength=len(SENTIMENTS))
     table = compress_tags(build_tags(emoji).likeness, moods)
-    every = rows(reddit_pairs([one for part in PARTS for one in remarks[part]], numbers), views)
+    pairs = [reddit_pairs(remarks[part], numbers) for part in PARTS]
+    every = rows([one for part in pairs for one in part], views)
     return FusionData(
-        learned=every.take(np.arange(len(reddit_pairs(remarks["train"], numbers)))),
+        learned=every.take(np.arange(len(pairs[0]))),
         every=every,
         made=rows(made_pairs(data, numbers, MADE), views),
         drawn=drawn,

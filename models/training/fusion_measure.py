@@ -6,18 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from fusion import Rows, cross_validated
+from fusion import Rows, cross_validated, two_sided
 from fusion_data import FusionData
 from measures import accuracy, calibration_error, macro_f1, softmax
 
 UNSURE_BELOW: Final = 0.7
 RESAMPLES: Final = 2000
 Joined = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def two_sided(scores: np.ndarray) -> np.ndarray:
-    """Decide between negative and positive alone."""
-    return np.where(scores[:, 2] > scores[:, 0], 2, 0)
 
 
 def _spread(found: np.ndarray, moods: np.ndarray) -> tuple[float, float]:
@@ -63,8 +58,8 @@ def measure_rows(texts: np.ndarray, joined: np.ndarray, moods: np.ndarray) -> di
 def measure_fusion(rows: FusionData, head: Joined) -> dict[str, float]:
     """Return the figures of the card.
 
-    All rows with emoji, each judged by a head fitted without it (no figures' name begins otherwise); `known_`, the same
-    with the emoji itself known; `held_`, GoEmotions' dev and test rows by the head that ships; and the challenge.
+    Without a prefix: all rows with emoji, each judged by a head fitted without it. `known_`: the same with the emoji
+    itself known. `held_`: GoEmotions' dev and test rows by the head that ships. And the challenge.
 
     Args:
         rows: what was fitted to and is measured on.

@@ -8,6 +8,7 @@
 #include "base64.h"
 #include "frame.h"
 #include "prepare.h"
+#include "quote.h"
 #include "simd.h"
 #include "unmask.h"
 #include "utf8.h"
@@ -75,6 +76,23 @@ static void check_unmask(csgate_simd level) {
             CHECK(memcmp(whole, parts, n + offset) == 0, "n %u cut %u", n, cut);
             free(whole), free(parts), free(before);
         }
+    }
+}
+
+static void check_quote(csgate_simd level) {
+    for (uint64_t n = 0; n < SIZES; n++) {
+        uint8_t *data = noise(n);
+        for (uint64_t i = 0; i < n; i++) {
+            data[i] = data[i] == '"' || data[i] == '\\' ? 'A' : data[i];
+        }
+        CHECK(csgate_find_quote(level, data, n) == n, "level %d: %llu bytes", (int)level, (unsigned long long)n);
+        if (n > 0) {
+            const uint64_t at = draw((unsigned)n);
+            data[n - 1] = '"';
+            data[at] = draw(2) ? '"' : '\\';
+            CHECK(csgate_find_quote(level, data, n) == at, "level %d: at %llu", (int)level, (unsigned long long)at);
+        }
+        free(data);
     }
 }
 
@@ -266,6 +284,7 @@ int main(void) {
         check_unmask(LEVELS[i]);
         check_base64(LEVELS[i]);
         check_prepare(LEVELS[i], 1500);
+        check_quote(LEVELS[i]);
     }
     CHECK(csgate_simd_supported(csgate_simd_detect()), "detected %d", (int)csgate_simd_detect());
     check_utf8();

@@ -1,8 +1,13 @@
 """Which part of a picture goes where."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from csgate._fast.placement import place
+from csgate._fast import native
+from csgate._fast.placement import MODES, place
+
+SIDES = st.integers(1, 1 << 20) | st.integers(1, 300)
 
 
 def test_same_proportions_are_shown_whole() -> None:
@@ -36,5 +41,13 @@ def test_a_box_never_leaves_the_picture() -> None:
 
 def test_unknown_modes_are_named() -> None:
     for size in ((10, 10), (10, 20)):
-        with pytest.raises(ValueError, match="crop, letterbox, stretch"):
-            place(*size, 5, 5, "fit")
+        for placing in (place, native.place):
+            with pytest.raises(ValueError, match="crop, letterbox, stretch"):
+                placing(*size, 5, 5, "fit")
+
+
+@given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(MODES))
+def test_native_equals_pure(width: int, height: int, into_width: int, into_height: int, mode: str) -> None:
+    assert native.place(width, height, into_width, into_height, mode) == place(
+        width, height, into_width, into_height, mode
+    )

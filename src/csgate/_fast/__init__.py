@@ -19,7 +19,15 @@ if _wanted not in ("auto", "native", "pure"):
 _implementation = "pure"
 _simd = "none"
 if TYPE_CHECKING:
-    from csgate._fast.pure import Utf8Validator, base64_bytes, base64_decode, base64_decoded_size, unmask, utf8_valid
+    from csgate._fast.pure import (
+        Utf8Validator,
+        base64_bytes,
+        base64_decode,
+        base64_decoded_size,
+        find_quote,
+        unmask,
+        utf8_valid,
+    )
     from csgate._fast.pure_best import top_k
     from csgate._fast.pure_frames import grow_buffer, new_buffer, take_frame
     from csgate._fast.pure_prepare import prepare
@@ -51,6 +59,7 @@ else:
     base64_bytes = _chosen.base64_bytes
     base64_decode = _chosen.base64_decode
     base64_decoded_size = _chosen.base64_decoded_size
+    find_quote = _chosen.find_quote
     grow_buffer = _frames.grow_buffer
     new_buffer = _frames.new_buffer
     if _implementation == "pure":
@@ -77,6 +86,7 @@ __all__ = [
     "base64_decode",
     "base64_decoded_size",
     "borrow_pixels",
+    "find_quote",
     "grow_buffer",
     "new_buffer",
     "prepare",

@@ -21,6 +21,7 @@ _ALPHABETS: Final = {
     False: re.compile(rb"[A-Za-z0-9+/]*+"),
     True: re.compile(rb"[A-Za-z0-9_-]*+"),
 }
+_QUOTE: Final = re.compile(rb'["\\]')
 _URLSAFE_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _VALUES: Final = {
     char: value
@@ -70,6 +71,20 @@ def unmask(data: Buffer, key: Buffer, phase: int = 0) -> int:
         turned = int.from_bytes(chunk, "little") ^ int.from_bytes(repeated[:size], "little")
         chunk[:] = turned.to_bytes(size, "little")
     return (phase + len(view)) % 4
+
+
+def find_quote(data: Buffer, begin: int = 0) -> int:
+    """Where a JSON string ends, or its first escape (RFC 8259 section 7).
+
+    Args:
+        data: uint8[N].
+        begin: where to look from, 0 to N.
+
+    Returns:
+        The index of the first quotation mark or backslash from ``begin`` on; -1 where there is none.
+    """
+    found = _QUOTE.search(_borrow(data), max(begin, 0))
+    return found.start() if found else -1
 
 
 def utf8_valid(data: Buffer) -> bool:

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from csgate import _fast
 from csgate.errors import BadEnvelope, BadJson, CsgateError, UnknownType
 from csgate.events import Picture
 from csgate.protocol import refusals
@@ -43,6 +44,7 @@ _BYTES_A_CHAR: Final = 12  # the longest JSON spelling of one character: a surro
 
 _LIFT_BYTES: Final = 4096
 _STAND_IN: Final = b"csgate: a long string stood here"
+_BACKSLASH: Final = ord("\\")
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -130,8 +132,8 @@ def decode_text(data: Buffer, *, simple: bool, max_depth: int, max_text_chars: i
 def _lift(data: Buffer) -> tuple[bytes, memoryview] | None:
     """Takes the first long string out of a message: the message with a stand-in for it, and its text.
 
-    A JSON parser looks at every byte of a string, ``find`` at 32 at a time, so that a picture costs a fifth. Of the
-    long string only its end is found: bytes that JSON does not allow in it (below 0x20) are not Base64 either, and
+    A JSON parser looks at every byte of a string, ``find_quote`` at 128 at a time, so that a picture costs a tenth. Of
+    the long string only its end is found: bytes that JSON does not allow in it (below 0x20) are not Base64 either, and
     are refused as that. A long string with escapes is left to the parser.
     """
     if not isinstance(data, bytes | bytearray) or len(data) < 2 * _LIFT_BYTES:
@@ -139,10 +141,12 @@ def _lift(data: Buffer) -> tuple[bytes, memoryview] | None:
     end = -1
     for _ in range(16):
         begin = data.find(b'"', end + 1) + 1
-        end = data.find(b'"', begin)
-        if not begin or end < 0:
+        if not begin:
             return None
-        if data.find(b"\\", begin, end) >= 0:
+        end = _fast.find_quote(data, begin)
+        if end < 0:
+            return None
+        if data[end] == _BACKSLASH:
             escaped = _STRING.match(data, begin - 1, begin + _LIFT_BYTES)
             if escaped is None:
                 return None

@@ -53,7 +53,8 @@ uint32_t csgate_axis_taps(csgate_filter filter, double low, double high, uint32_
     return ((uint32_t)most + 3) & ~UINT32_C(3);
 }
 
-void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs) {
+void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs,
+                      double *room) {
     const sampling s = sample(filter, low, high, axis->outputs);
     const double one = (double)(1 << CSGATE_WEIGHT_BITS);
     for (uint32_t i = 0; i < axis->outputs; i++) {
@@ -63,10 +64,11 @@ void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, doubl
         memset(fixed, 0, axis->taps * sizeof *fixed);
         double total = 0.0;
         for (int32_t t = 0; t < count; t++) {
-            total += weight(filter, (t + w.first - w.centre + 0.5) * s.inverse);
+            room[t] = weight(filter, (t + w.first - w.centre + 0.5) * s.inverse);
+            total += room[t];
         }
         for (int32_t t = 0; t < count; t++) {
-            fixed[t] = (int32_t)(weight(filter, (t + w.first - w.centre + 0.5) * s.inverse) / total * one + 0.5);
+            fixed[t] = (int32_t)(room[t] / total * one + 0.5);
         }
         /* Taps at the rim of a triangle weigh nothing: leave them out. */
         int32_t skip = 0, used = count;

@@ -7,6 +7,7 @@ enum { ALIGNMENT = 64 };
 /* The parts of the scratch memory. */
 typedef struct {
     csgate_axis across, down;
+    double *room; /* for csgate_axis_fill() */
     int16_t *spread;
     int16_t *ring; /* horizontally resampled rows, source row r in slot r % slots: int16[slots][3 * stride] */
     uint32_t slots;
@@ -48,13 +49,13 @@ static uintptr_t lay_out(csgate_simd level, const csgate_picture *p, uintptr_t n
     memset(w, 0, sizeof *w);
     w->overread = CSGATE_ROW_SLACK;
     if (!direct(level, p)) {
-        const uint32_t across = csgate_axis_taps(p->filter, p->box[0], p->box[2], p->width, p->window[2]);
-        const uint32_t down = csgate_axis_taps(p->filter, p->box[1], p->box[3], p->height, p->window[3]);
+        const uint32_t across = p->taps[0], down = p->taps[1];
         take_axis(&next, &w->across, p->window[2], across);
         take_axis(&next, &w->down, p->window[3], down);
         w->stride = ((uint64_t)p->window[2] + 15) & ~UINT64_C(15);
         w->slots = down;
         w->overread += 4 * (uint64_t)across;
+        w->room = take(&next, (across > down ? across : down) * sizeof *w->room);
         w->spread = take(&next, csgate_spread_size(level, &w->across) * sizeof *w->spread);
         w->ring = take(&next, w->slots * 3 * w->stride * sizeof *w->ring);
         w->window = take(&next, w->slots * sizeof *w->window);
@@ -64,15 +65,19 @@ static uintptr_t lay_out(csgate_simd level, const csgate_picture *p, uintptr_t n
     return next;
 }
 
-uint64_t csgate_prepare_scratch(csgate_simd level, const csgate_picture *picture) {
+uint64_t csgate_prepare_scratch(csgate_simd level, csgate_picture *p) {
     workplace w;
-    return lay_out(level, picture, 0, &w);
+    if (!direct(level, p)) {
+        p->taps[0] = csgate_axis_taps(p->filter, p->box[0], p->box[2], p->width, p->window[2]);
+        p->taps[1] = csgate_axis_taps(p->filter, p->box[1], p->box[3], p->height, p->window[3]);
+    }
+    return lay_out(level, p, 0, &w);
 }
 
 static void fill_axes(csgate_simd level, const csgate_picture *p, workplace *w) {
-    csgate_axis_fill(&w->down, p->filter, p->box[1], p->box[3], p->height);
+    csgate_axis_fill(&w->down, p->filter, p->box[1], p->box[3], p->height, w->room);
     if (!same_width(p)) {
-        csgate_axis_fill(&w->across, p->filter, p->box[0], p->box[2], p->width);
+        csgate_axis_fill(&w->across, p->filter, p->box[0], p->box[2], p->width, w->room);
         csgate_axis_spread(level, &w->across, w->spread);
     }
     /* What lies between the width and the stride is added up too, and never looked at. */

@@ -15,10 +15,11 @@ typedef struct {
     uint32_t window[4]; /* left, upper, width, height of where it is shown in the tensor; at least 1 by 1 */
     uint8_t fill[3];    /* colour of the rest */
     csgate_tensor tensor;
+    uint32_t taps[2]; /* across and down: found by csgate_prepare_scratch(), for csgate_prepare() */
 } csgate_picture;
 
 /* Bytes of scratch memory, 64-byte aligned, that csgate_prepare() needs for this picture; nothing else is allocated. */
-uint64_t csgate_prepare_scratch(csgate_simd level, const csgate_picture *picture);
+uint64_t csgate_prepare_scratch(csgate_simd level, csgate_picture *picture);
 
 void csgate_prepare(csgate_simd level, const csgate_picture *picture, void *scratch);
 

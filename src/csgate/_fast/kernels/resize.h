@@ -12,7 +12,7 @@
  * Pillow's two passes do. Nothing overflows 32 bits: weights are never negative and sum to 1, give or take their rounding.
  *
  * Vector units multiply 16-bit numbers fastest: a weight is split into its upper 15 and its lower 8 bits there, and
- * the two sums are put together at the end. */
+ * the two sums are put together at the end; with VNNI bytes are faster still, and it is three signed digits. */
 enum { CSGATE_WEIGHT_BITS = 22, CSGATE_LOW_BITS = 8 };
 
 /* Readable bytes that must follow a source row: vector loads look further than the last pixel. */
@@ -34,8 +34,9 @@ typedef struct {
 uint32_t csgate_axis_taps(csgate_filter filter, double low, double high, uint32_t inputs, uint32_t outputs);
 
 /* Fills `axis`, whose arrays the caller owns: `outputs` entries for first and count, outputs * taps weights, taps
- * from csgate_axis_taps() of the same arguments. The window [low, high) lies within [0, inputs] and is not empty. */
-void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs);
+ * from csgate_axis_taps() of the same arguments. The window [low, high) lies within [0, inputs] and is not empty.
+ * `room` is for the call to use: axis->taps numbers. */
+void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs, double *room);
 
 /* Int16 values that csgate_axis_spread() writes: weights, split in two, in the order in which a level's horizontal
  * pass reads them; 0 where it reads axis->weight itself. */

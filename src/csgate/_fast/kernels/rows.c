@@ -77,13 +77,41 @@ uint64_t csgate_spread_size(csgate_simd level, const csgate_axis *axis) {
     if (block < 4) {
         return block * (uint64_t)axis->outputs * axis->taps * 2;
     }
-    return (uint64_t)(axis->outputs / block * block) * axis->taps * 8;
+    return (uint64_t)(axis->outputs / block * block) * axis->taps * (block == CSGATE_DIGITS_BLOCK ? 6 : 8);
 }
 
 /* The upper or the lower parts of n weights. */
 static void split_weights(const int32_t *weight, unsigned n, int upper, int16_t *parts) {
     for (unsigned t = 0; t < n; t++) {
         parts[t] = (int16_t)(upper ? weight[t] >> LOW : weight[t] & LOW_MASK);
+    }
+}
+
+/* A weight is digits[0] << 16 + digits[1] << 8 + digits[2], each from -128 to 127. Register p of a block holds outputs
+ * p, p + 4, …, four taps for each of four channels: for every four taps the first digits, the second, the third ones. */
+static void spread_digits(const csgate_axis *axis, uint32_t block, int8_t *spread) {
+    enum { DIGITS = 3, LANE = 16 };
+    const uint32_t registers = 4, size = LANE * (block / registers), groups = axis->taps / 4;
+    for (uint32_t i = 0; i + block <= axis->outputs; i += block) {
+        for (uint32_t at = 0; at < block; at++) {
+            const int32_t *k = axis->weight + (uint64_t)(i + at) * axis->taps;
+            int8_t *to = spread + ((uint64_t)i / block * registers + at % registers) * groups * DIGITS * size +
+                         at / registers * LANE;
+            for (uint32_t g = 0; g < groups; g++, k += 4, to += DIGITS * size) {
+                int8_t quads[DIGITS][4];
+                for (unsigned t = 0; t < 4; t++) {
+                    const int32_t rest = (k[t] + 128) >> LOW;
+                    quads[0][t] = (int8_t)((rest + 128) >> LOW);
+                    quads[1][t] = (int8_t)(rest & LOW_MASK);
+                    quads[2][t] = (int8_t)(k[t] & LOW_MASK);
+                }
+                for (unsigned digit = 0; digit < DIGITS; digit++) {
+                    for (unsigned c = 0; c < 4; c++) {
+                        memcpy(to + digit * size + 4 * c, quads[digit], 4);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -95,7 +123,10 @@ void csgate_axis_spread(csgate_simd level, const csgate_axis *axis, int16_t *spr
             split_weights(axis->weight + t, 4, 0, spread + 4);
         }
     }
-    if (block < 4) {
+    if (block == CSGATE_DIGITS_BLOCK) {
+        spread_digits(axis, block, (int8_t *)spread);
+    }
+    if (block < 4 || block == CSGATE_DIGITS_BLOCK) {
         return;
     }
     /* Register p of a block holds outputs p, p + 4, …, a pair of taps for each of four channels: for every four taps

@@ -13,9 +13,12 @@ enum {
     HALF = 1 << (SHIFT - 1)
 };
 
+/* The block of the level that takes weights as digits of eight bits; no other has it. */
+enum { CSGATE_DIGITS_BLOCK = 16 };
+
 #if defined(CSGATE_X86)
 /* Outputs that one step of a level makes; the spread of weights follows it. */
-enum { CSGATE_AVX2_BLOCK = 8, CSGATE_AVX512_BLOCK = 16 };
+enum { CSGATE_AVX2_BLOCK = 8, CSGATE_AVX512_BLOCK = CSGATE_DIGITS_BLOCK };
 
 uint32_t csgate_resample_ssse3(const uint8_t *row, uint32_t channels, const csgate_axis *axis, const int16_t *spread,
                                int16_t *planes, uint64_t stride);

@@ -42,21 +42,27 @@ uint32_t csgate_resample_ssse3(const uint8_t *row, uint32_t channels, const csga
     return i;
 }
 
+/* Eight pixels are two loads, the second of which begins with a pixel: five and three of 3 bytes, or four and four of 4.
+ * The masks take one colour's bytes to the low halves of 16-bit numbers; 0x80 gives zero. */
+#define BORDER(channels) ((channels) == 3 ? 15 : 16)
+#define BYTE(channels, c, p) ((p) * (channels) + (c))
+#define FROM_LOW(n, c, p) (BYTE(n, c, p) < BORDER(n) ? 0x8000 | BYTE(n, c, p) : 0x8080)
+#define FROM_HIGH(n, c, p) (BYTE(n, c, p) < BORDER(n) ? 0x8080 : 0x8000 | (BYTE(n, c, p) - BORDER(n)))
+#define EIGHT(from, n, c) \
+    {from(n, c, 0), from(n, c, 1), from(n, c, 2), from(n, c, 3), from(n, c, 4), from(n, c, 5), from(n, c, 6), from(n, c, 7)}
+#define COLOUR(n, c) {EIGHT(FROM_LOW, n, c), EIGHT(FROM_HIGH, n, c)}
+static const uint16_t SPLIT[2][3][2][8] = {
+    {COLOUR(3, 0), COLOUR(3, 1), COLOUR(3, 2)},
+    {COLOUR(4, 0), COLOUR(4, 1), COLOUR(4, 2)},
+};
+
 CSGATE_TARGET("ssse3")
 uint32_t csgate_split_ssse3(const uint8_t *row, uint32_t channels, uint32_t n, int16_t *planes, uint64_t stride) {
-    /* Eight pixels are two loads, the second of which begins with a pixel: five and three of 3 bytes, or four and
-     * four of 4. The masks take one colour's bytes to the low halves of 16-bit numbers; 0x80 gives zero. */
-    const int border = channels == 3 ? 15 : 16;
+    const int border = BORDER(channels);
     __m128i low[3], high[3];
     for (unsigned c = 0; c < 3; c++) {
-        uint16_t from_low[8], from_high[8];
-        for (int p = 0; p < 8; p++) {
-            const int at = p * (int)channels + (int)c;
-            from_low[p] = (uint16_t)(at < border ? (0x8000 | at) : 0x8080);
-            from_high[p] = (uint16_t)(at < border ? 0x8080 : (0x8000 | (at - border)));
-        }
-        low[c] = _mm_loadu_si128((const __m128i *)from_low);
-        high[c] = _mm_loadu_si128((const __m128i *)from_high);
+        low[c] = _mm_loadu_si128((const __m128i *)SPLIT[channels - 3][c][0]);
+        high[c] = _mm_loadu_si128((const __m128i *)SPLIT[channels - 3][c][1]);
     }
     uint32_t i = 0;
     for (; i + 8 <= n; i += 8) {
@@ -142,12 +148,18 @@ uint32_t csgate_resample_avx2(const uint8_t *row, uint32_t channels, const csgat
                        : resample_avx2(row, 4, axis, spread, groups, planes, stride);
 }
 
-/* The same with sixteen outputs: register p holds outputs p, p + 4, p + 8 and p + 12. */
+/* Spreads four pixels of a load to quads of bytes, r0 r1 r2 r3 g0 …, as the dot product of quads wants them. */
+static const int8_t QUADS[2][16] = {
+    {0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1},
+    {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15},
+};
+
+/* Sixteen outputs at a time: register p holds outputs p, p + 4, p + 8 and p + 12. VNNI multiplies unsigned by signed
+ * bytes, four to a sum: a weight is three signed digits of eight bits here, and every four taps are three steps. */
 CSGATE_TARGET("avx512f,avx512bw,avx512vnni")
 CSGATE_INLINE uint32_t resample_avx512(const uint8_t *row, uint32_t channels, const csgate_axis *axis,
                                        const int16_t *spread, uint32_t groups, int16_t *planes, uint64_t stride) {
-    const __m512i early = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)PAIRS[channels - 3][0]));
-    const __m512i late = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)PAIRS[channels - 3][1]));
+    const __m512i quads = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)QUADS[channels - 3]));
     /* From lanes [red, green] of four outputs each to all of the red, then all of the green. */
     const __m512i apart = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     uint32_t i = 0;
@@ -158,18 +170,18 @@ CSGATE_INLINE uint32_t resample_avx512(const uint8_t *row, uint32_t channels, co
             for (uint32_t l = 0; l < 4; l++) {
                 at[l] = row + (uint64_t)axis->first[i + p + 4 * l] * channels;
             }
-            __m512i high = _mm512_setzero_si512(), low = _mm512_set1_epi32(HALF);
-            for (uint32_t g = 0; g < groups; g++, spread += 128) {
+            __m512i high = _mm512_setzero_si512(), middle = high, low = _mm512_set1_epi32(HALF);
+            for (uint32_t g = 0; g < groups; g++, spread += 96) {
                 __m512i four = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(at[0] + 4 * g * channels)));
                 four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[1] + 4 * g * channels)), 1);
                 four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[2] + 4 * g * channels)), 2);
                 four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[3] + 4 * g * channels)), 3);
-                const __m512i first = _mm512_shuffle_epi8(four, early), second = _mm512_shuffle_epi8(four, late);
-                high = _mm512_dpwssd_epi32(high, first, _mm512_loadu_si512(spread));
-                high = _mm512_dpwssd_epi32(high, second, _mm512_loadu_si512(spread + 32));
-                low = _mm512_dpwssd_epi32(low, first, _mm512_loadu_si512(spread + 64));
-                low = _mm512_dpwssd_epi32(low, second, _mm512_loadu_si512(spread + 96));
+                four = _mm512_shuffle_epi8(four, quads);
+                high = _mm512_dpbusd_epi32(high, four, _mm512_loadu_si512(spread));
+                middle = _mm512_dpbusd_epi32(middle, four, _mm512_loadu_si512(spread + 32));
+                low = _mm512_dpbusd_epi32(low, four, _mm512_loadu_si512(spread + 64));
             }
+            high = _mm512_add_epi32(_mm512_slli_epi32(high, LOW), middle);
             sum[p] = _mm512_srai_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, LOW), low), SHIFT);
         }
         const __m512i a = _mm512_packs_epi32(sum[0], sum[1]), b = _mm512_packs_epi32(sum[2], sum[3]);
