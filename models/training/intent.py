@@ -119,13 +119,14 @@ def measure_intent(
     """Return the figures of the card.
 
     Args:
-        logits: by test: en, zh (blind), old_en, old_zh, retail, bitext, clinc_oos; float32[N, 34].
+        logits: float32[N, 34] by test: en, zh (blind), later_en, later_zh (likewise), old_en, old_zh, retail, bitext,
+            clinc_oos.
         labels: the same keys; int64[N].
         temperature: what the logits are divided by.
     """
     figures: dict[str, float] = {}
     chances = {name: softmax(part, temperature) for name, part in logits.items()}
-    for name in ("en", "zh", "old_en", "old_zh", "retail", "bitext"):
+    for name in ("en", "zh", "later_en", "later_zh", "old_en", "old_zh", "retail", "bitext"):
         figures[f"{name}_accuracy"] = accuracy(chances[name], labels[name])
         figures[f"{name}_ece"] = calibration_error(chances[name], labels[name])
         sure = chances[name].max(1) >= 0.7
@@ -162,4 +163,5 @@ def intent_tests(corpus: Corpus) -> dict[str, list[Example]]:
     """Return the tests of the card by name."""
     earlier = {f"old_{language}": rows for language, rows in read_tests().items()}
     public = {"retail": corpus.retail_test, "bitext": corpus.bitext_test, "clinc_oos": corpus.scope_test}
-    return {**read_tests("blind_test"), **earlier, **public}
+    later = {f"later_{language}": rows for language, rows in read_tests("blind_later").items()}
+    return {**read_tests("blind_test"), **later, **earlier, **public}

@@ -253,7 +253,7 @@ def read_corpus(data: Path) -> Corpus:
 
 
 def read_tests(name: str = "intents_test") -> dict[str, list[Example]]:
-    """Read our messages that are not trained on, by language: `intents_test` for choosing, `blind_test` for figures."""
+    """Read our messages that are not trained on, by language: `intents_test` for choosing, blind ones for figures."""
     return {
         language: [
             Example(seed.text, INTENTS.index(seed.label), language)

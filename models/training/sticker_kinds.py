@@ -20,6 +20,8 @@ KINDS: Final = ("sticker", "photo", "screenshot")
 SEEN: Final = 2 * (WIDTHS[0] + sum(WIDTHS))
 SEED: Final = 20262
 EACH: Final = 4_000
+# Photographs differ from one another as the other two do not.
+PHOTOGRAPHS: Final = 3 * EACH
 STEPS: Final = 3_000
 
 
@@ -97,7 +99,7 @@ def learned_pictures(drawings: Drawings, cache: Path) -> list[np.ndarray]:
     for row in chosen[:third]:
         background = _photograph(chance, learned=True)
         stickers.append(_spoilt(_pasted(drawings.pictures[row], background, chance), chance)[None])
-    photos = [_spoilt(_photograph(chance, learned=True), chance) for _ in range(EACH)]
+    photos = [_spoilt(_photograph(chance, learned=True), chance) for _ in range(PHOTOGRAPHS)]
     screens = [_spoilt(screenshot(chance, measured=False), chance) for _ in range(EACH)]
     result = [np.concatenate(stickers), np.stack(photos), np.stack(screens)]
     result = [part.astype(np.float16) for part in result]

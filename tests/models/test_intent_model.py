@@ -46,7 +46,7 @@ def names():
 
 
 @functools.cache
-def chances(language):
+def chances(language, test="blind_test"):
     """Return probabilities and label numbers of a blind test, through the file that is served."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -55,7 +55,7 @@ def chances(language):
     tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     tokenizer.enable_truncation(manifest()["tokenizer"]["max_tokens"])
     tokenizer.enable_padding(pad_id=manifest()["tokenizer"]["pad_id"])
-    labels, texts = zip(*read("blind_test", language), strict=True)
+    labels, texts = zip(*read(test, language), strict=True)
     parts = [tokenizer.encode_batch(texts[at : at + 64]) for at in range(0, len(texts), 64)]
     rows = [np.array([one.ids for one in part], np.int64) for part in parts]
     logits = np.concatenate([session.run(["logits"], {"input_ids": row})[0] for row in rows]).astype(np.float64)
@@ -80,16 +80,17 @@ def test_no_blind_message_is_a_seed_of_some_length(language):
 
     longest = 16 if language == "en" else 8
     seeds = {plain(text) for name in SEED_FILES for _, text in read(name, language)}
-    blind = [plain(text) for _, text in read("blind_test", language)]
+    blind = [plain(text) for name in ("blind_test", "blind_later") for _, text in read(name, language)]
     assert not [text for text in blind if len(text) > longest and text in seeds]
 
 
+@pytest.mark.parametrize(("test", "prefix"), [("blind_test", ""), ("blind_later", "later_")])
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_blind_accuracy_is_the_cards(language):
-    probabilities, labels = chances(language)
-    assert len(labels) == figures()[f"{language}_rows"]
+def test_blind_accuracy_is_the_cards(language, test, prefix):
+    probabilities, labels = chances(language, test)
+    assert len(labels) == figures()[f"{prefix}{language}_rows"]
     accuracy = float(np.mean(probabilities.argmax(1) == labels))
-    assert accuracy == pytest.approx(figures()[f"{language}_accuracy"], abs=NOISE)
+    assert accuracy == pytest.approx(figures()[f"{prefix}{language}_accuracy"], abs=NOISE)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -45,6 +45,8 @@ const ACK_AFTER_MS = 5_000;
 const PONG_MS = 8_000;
 /** Bytes that wait to be sent must become fewer in this time. */
 const STALL_MS = 20_000;
+/** Longer than half of the 60 s ahead of its end that a token is told of. */
+const JUST_RENEWED_MS = 45_000;
 
 /** What a subprotocol may look like; a token that does not goes into the hello. */
 const WORD = /^[\w.~+-]+$/;
@@ -62,6 +64,7 @@ export class Link {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heard = 0;
   #queued = 0;
+  #renewed = 0;
   #pings = 0;
   #answered = true;
   #lastError: string | undefined;
@@ -159,7 +162,7 @@ export class Link {
     }
     if (event.type === "error") this.#lastError = event.message;
     if (this.welcome) {
-      if (event.type === "token_expiring") void this.#refresh();
+      if (event.type === "token_expiring") this.#expiring(event.seconds);
       else if (event.type !== "welcome" && event.type !== "pong") this.desk.take(this, event);
       return;
     }
@@ -174,8 +177,17 @@ export class Link {
     }
   }
 
+  /** Tokens that live for less than a minute end soon from the start: half of what is left is waited for. */
+  #expiring(seconds: number): void {
+    const again = Date.now() - this.#renewed < JUST_RENEWED_MS;
+    this.#renewed = Date.now();
+    if (again) setTimeout(() => void this.#refresh(), Math.max(1_000, seconds * 500));
+    else void this.#refresh();
+  }
+
   /** A new token before the old one ends. Without one the connection closes then, and the next one is asked for. */
   async #refresh(): Promise<void> {
+    if (this.over) return;
     try {
       this.token = await this.desk.tokens.after(this.token as string);
       this.send({ type: "refresh", token: this.token });

@@ -500,6 +500,25 @@ describe("tokens", () => {
     expect((await peer()).token).toBe(token({ sub: "ann", n: 2 }));
   });
 
+  it("that live for less than a minute are not renewed all the time", async () => {
+    let asked = 0;
+    tab({ storage: null, token: async () => token({ sub: "ann", n: ++asked }) });
+    const one = await peer();
+    one.welcome();
+    one.say({ type: "token_expiring", seconds: 20 });
+    await settle();
+    expect(asked).toBe(2);
+    one.say({ type: "token_expiring", seconds: 20 });
+    await pass(9_900);
+    expect(asked).toBe(2);
+    await pass(200);
+    expect(asked).toBe(3);
+    one.say({ type: "token_expiring", seconds: 20 });
+    one.end(1006);
+    await pass(20_000);
+    expect(asked).toBe(3);
+  });
+
   it("of a guest are kept, used again, and renewed with the old one", async () => {
     const first = tab({ token: undefined as never });
     const one = await peer();
