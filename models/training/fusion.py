@@ -23,9 +23,7 @@ RIDGE: Final = 3.0
 # No picture makes a mood more than 20 times less likely.
 FLOOR: Final = 0.05
 # How likely a text's mood is to be another than the text model knows of: these are tried.
-DOUBTS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08)
-# What rows of life may lose, in macro-F1, for made rows to gain: they do not differ by so little.
-SPARED: Final = 0.01
+DOUBTS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.08)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +147,9 @@ def two_sided(scores: np.ndarray) -> np.ndarray:
 def _choose_doubt(texts: np.ndarray, opinion: np.ndarray, moods: np.ndarray, made: Rows, lift: np.ndarray) -> Fitted:
     """Choose the doubt about the text.
 
-    Of those that tell glad from sorry as well as the best (but for a point) on rows of life, with opinions that
-    were not learned from these rows: what is right most often on made rows, ambiguous sentences of ours and others.
+    Of those that tell glad from sorry as well as the best, but for one standard error, on rows of life (Breiman et al.
+    1984, section 3.4.3), with opinions that were not learned from these rows: what is right most often on made rows,
+    ambiguous sentences of ours and others.
     """
     sided = moods != 1
     tried = []
@@ -159,7 +158,8 @@ def _choose_doubt(texts: np.ndarray, opinion: np.ndarray, moods: np.ndarray, mad
         fitted = Fitted(lift, doubt)
         right = np.mean(fitted.joined(made.texts, made.features).argmax(1) == made.moods)
         tried.append((macro_f1(sides[sided], moods[sided], (0, 2)), float(right), fitted))
-    enough = max(real for real, _, _ in tried) - SPARED
+    best = max(real for real, _, _ in tried)
+    enough = best - float(np.sqrt(best * (1 - best) / sided.sum()))
     return max((one for one in tried if one[0] >= enough), key=lambda one: one[1])[2]
 
 
