@@ -11,8 +11,8 @@ from model_card import figure, table
 NAMES: Final = {
     "en": "English, other authors (blind)",
     "zh": "Chinese, other authors (blind)",
-    "later_en": "English, another author, later (blind)",
-    "later_zh": "Chinese, another author, later (blind)",
+    "later_en": "English, still other authors, later (blind)",
+    "later_zh": "Chinese, still other authors, later (blind)",
     "old_en": "English, the first author's test",
     "old_zh": "Chinese, the first author's test",
     "retail": "retail12, a quarter kept",
@@ -88,7 +88,7 @@ Licence Apache-2.0. Made by `python models/training/make.py --only intent` ({int
 - The blind tests were written by authors who saw no training text, and the authors of the training text did not see them. They were looked
   at for these figures only: nothing was trained, tuned or chosen on them. Three seeds that a blind author had written word for word as
   well were dropped; short greetings and the like that anybody writes were not.
-- The later ones (blind_later) were written when everything else was done, by authors who had seen nothing of it.
+- The later ones (blind_later) were written when the model was made already, by authors who had seen nothing of it.
 - Little scenes (intents_scenes) were partly written after a look at errors on what is held back, so that set flatters a little.
 - Choosing, the temperature and out_of_scope's offset ({figures["scope_offset"]:+.2f}) were made on {int(figures["held_rows"])} messages held back: 8 % of the seeds, a tenth
   of retail12, and the first author's test, which is therefore a little flattering. The first author's earlier test (intents_dev) is

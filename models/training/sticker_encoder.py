@@ -112,7 +112,7 @@ def nearby(matrix: np.ndarray) -> torch.Tensor:
 class Drawings:
     """Artwork to learn from: `labels` int64[N], `pictures` uint8[N, 4, 64, 64] RGBA, `weights` float64[N].
 
-    `photographs` uint8[M, 3, 48, 48] are what it is put on now and then.
+    `photographs` uint8[M, 3, 96, 96] are what it is put on now and then.
     """
 
     labels: np.ndarray

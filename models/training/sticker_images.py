@@ -23,7 +23,8 @@ TRAIN_VENDORS: Final = ("google", "twitter", "fluent_flat", "fluent_modern")
 TEST_VENDOR: Final = "openmoji"
 SOURCE_PX: Final = 64
 INPUT_PX: Final = 48
-PHOTOGRAPHS_SHARE: Final = 0.45
+PHOTOGRAPHS_SHARE: Final = 0.65
+MIXED_SHARE: Final = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +189,51 @@ def _moves(count: int, px: int, generator: torch.Generator) -> torch.Tensor:
     return grid + F.interpolate(bends, size=(px, px), mode="bicubic").permute(0, 2, 3, 1)
 
 
+def _behind(photographs: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Parts of photographs float32[count, 3, 48, 48] in 0..1, none like another.
+
+    Cut out anew each time, mirrored, turned or slanted, colours exchanged and changed; some of two photographs that
+    meet along a curve. There are few photographs, and what is learned must not be what is on them.
+    """
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    def cut() -> torch.Tensor:
+        chosen = photographs[torch.randint(len(photographs), (count,), generator=generator)].float() / 255
+        angle = (rand(count) * 2 - 1) * 0.6 * (rand(count) < 0.5)
+        zoom = torch.exp(-0.9 * rand(count))
+        across = torch.where(rand(count) < 0.5, -1.0, 1.0)
+        down = torch.where(rand(count) < 0.15, -1.0, 1.0)
+        shift = (rand(count, 2) * 2 - 1) * (1 - zoom)[:, None]
+        cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+        matrix = torch.stack(
+            [
+                torch.stack([cosine * across, -sine, shift[:, 0]], 1),
+                torch.stack([sine * across, cosine * down, shift[:, 1]], 1),
+            ],
+            1,
+        )
+        grid = F.affine_grid(matrix, [count, 3, INPUT_PX, INPUT_PX], align_corners=False)
+        part = F.grid_sample(chosen, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        order = torch.argsort(rand(count, 3), 1)
+        order[rand(count) < 0.6] = torch.arange(3)
+        return _recolour(torch.gather(part, 1, order[:, :, None, None].expand_as(part)), generator)
+
+    one, other = cut(), cut()
+    border = F.interpolate(rand(count, 1, 3, 3), size=(INPUT_PX, INPUT_PX), mode="bicubic")
+    second = ((border - 0.5) * 12).clamp(-1, 1) * 0.5 + 0.5
+    second[rand(count) >= MIXED_SHARE] = 0
+    return one * (1 - second) + other * second
+
+
 def spoil(pictures: torch.Tensor, generator: torch.Generator, photographs: torch.Tensor | None = None) -> torch.Tensor:
     """Compose a training batch from artwork.
 
     Args:
         pictures: uint8[N, 4, 64, 64], RGBA.
         generator: the only source of chance.
-        photographs: uint8[M, 3, 48, 48], to put a share of the pictures on, each time in other colours.
+        photographs: uint8[M, 3, H, W], larger than 48, on parts of which a share of the pictures is put.
 
     Returns:
         float32[N, 3, 48, 48] in -1..1.
@@ -224,8 +263,8 @@ def spoil(pictures: torch.Tensor, generator: torch.Generator, photographs: torch
     behind = _backgrounds(count, px, generator)
     if photographs is not None:
         rows = some(PHOTOGRAPHS_SHARE)
-        chosen = photographs[torch.randint(len(photographs), (len(rows),), generator=generator)].float() / 255
-        behind[rows] = _recolour(chosen, generator)
+        if len(rows):
+            behind[rows] = _behind(photographs, len(rows), generator)
     composed = moved[:, :3] + (1 - moved[:, 3:].clamp(0, 1)) * behind
     rows = some(0.15)
     composed[rows] = F.interpolate(F.avg_pool2d(composed[rows], 2), size=(px, px), mode="bilinear")

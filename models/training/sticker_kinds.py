@@ -84,7 +84,7 @@ def _spoilt(picture: Image.Image, chance: np.random.Generator) -> np.ndarray:
 
 def learned_pictures(drawings: Drawings, cache: Path) -> list[np.ndarray]:
     """Return pictures of each kind to learn from, float16[N, 3, 48, 48]; made once, kept in the cache."""
-    kept = cache / "kinds.npz"
+    kept = cache / f"kinds-{PHOTOGRAPHS}.npz"
     if kept.exists():
         with np.load(kept) as arrays:
             return [arrays[kind] for kind in KINDS]

@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 from PIL import Image, ImageFilter
-from sticker_images import INPUT_PX
 
 SEED: Final = 20263
 BACKGROUNDS: Final = 6_000
+BACKGROUND_PX: Final = 96
 
 # (package, path inside it): CC0 or public domain, as scikit-image says of each.
 LEARNED: Final = tuple(
@@ -167,18 +167,18 @@ def made_photograph(chance: np.random.Generator) -> Image.Image:
 
 
 def learned_backgrounds(cache: Path) -> np.ndarray:
-    """Return what stickers are put on while learning, uint8[N, 3, 48, 48]; made once, kept in the cache."""
-    kept = cache / "backgrounds.npy"
+    """Return what stickers are put on parts of while learning, uint8[N, 3, 96, 96]; made once, kept in the cache."""
+    kept = cache / f"backgrounds-{BACKGROUND_PX}.npy"
     if not kept.exists():
         chance = np.random.default_rng(SEED)
         pictures = photographs(LEARNED)
-        result = np.empty((BACKGROUNDS, 3, INPUT_PX, INPUT_PX), np.uint8)
+        result = np.empty((BACKGROUNDS, 3, BACKGROUND_PX, BACKGROUND_PX), np.uint8)
         for row in result:
             if chance.random() < 0.3:
                 part = made_photograph(chance)
             else:
                 part = crop(pictures[int(chance.integers(len(pictures)))], chance, recolour=True)
-            row[:] = np.asarray(part.resize((INPUT_PX, INPUT_PX), Image.Resampling.BOX)).transpose(2, 0, 1)
+            row[:] = np.asarray(part.resize((BACKGROUND_PX, BACKGROUND_PX), Image.Resampling.BOX)).transpose(2, 0, 1)
         np.save(kept, result)
     return np.asarray(np.load(kept))
 

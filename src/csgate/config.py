@@ -310,6 +310,7 @@ class GenerationSettings(Section):
     prompt_tokens: PositiveInt = Field(1024, description="longest prompt; the oldest turns are left out first")
     history_turns: int = Field(6, ge=0, description="earlier messages and replies that go into the prompt")
     max_batch: PositiveInt = Field(16, description="conversations that a local model answers at once on the CPU")
+    workers: PositiveInt = Field(2, description="threads that share the conversations of a step on the CPU")
     max_batch_cuda: PositiveInt = Field(64, description="the same on CUDA")
     queue_items: PositiveInt = Field(256, description="requests that may wait; above: `overloaded`")
     concurrency: PositiveInt = Field(32, description="requests to the remote server at once")

@@ -315,6 +315,23 @@ async def test_a_standby_refreshes_its_token_too(autojump_clock: Any) -> None:
     assert net.tokens == ["t1", "t1", "t3"], net.dialled
 
 
+async def test_tokens_of_less_than_a_minute_are_not_renewed_all_the_time(autojump_clock: Any) -> None:
+    renewed: list[float] = []
+
+    async def short(peer: Peer) -> None:
+        await peer.read()
+        await peer.send(welcome())
+        while True:
+            await peer.send(TokenExpiring(40))
+            assert (await peer.read())["type"] == "refresh"
+            renewed.append(trio.current_time())
+
+    async with Net(a=[short]).connect("a", token=Source()):
+        began = trio.current_time()
+        await trio.sleep(70)
+    assert [round(at - began) for at in renewed] == [0, 20, 40, 60]
+
+
 async def test_an_expiring_token_of_ones_own_is_told_once(autojump_clock: Any) -> None:
     async def expiring(peer: Peer) -> None:
         hello = await peer.read()

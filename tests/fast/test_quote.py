@@ -43,7 +43,8 @@ def test_any_kind_of_buffer_but_no_other_object(fast: Any) -> None:
 
 @given(st.binary(max_size=400), st.integers(-3, 410))
 def test_native_equals_pure(data: bytes, begin: int) -> None:
-    expected = pure.find_quote(data, begin)
+    expected = pure.find_quote(memoryview(data), begin)
+    assert pure.find_quote(data, begin) == pure.find_quote(bytearray(data), begin) == expected
     before = native.simd()
     for level in native.simd_levels():
         native.select_simd(level)

@@ -71,6 +71,30 @@ def test_as_without(name: str, simple: bool, monkeypatch: pytest.MonkeyPatch) ->
     assert lifted == outcome(data, simple)
 
 
+STAND_IN = "csgate: a long string stood here"
+SPELT = "\\u0063" + STAND_IN[1:]
+WRITTEN = {
+    "the stand-in spelt with an escape as image": f'"junk":"{LONG}","image":"{SPELT}"',
+    "and a long text": f'"text":"{LONG}","image":"{SPELT}"',
+    "and a long key": f'"{LONG}":1,"image":"{SPELT}"',
+    "and an earlier image": f'"image":"{LONG}","image":"{SPELT}"',
+    "an earlier image": f'"image":"{LONG}","image":"QUJD"',
+    "a later image": f'"image":"QUJD","image":"{LONG}"',
+    "much besides": f'"junk":"{LONG * 20}","image":"{SPELT}"',
+    "a control character in the media type": f'"image":"data:im\x01age/png;base64,{LONG}"',
+    "a line in the media type": f'"image":"DATA:image/png\n;base64,{LONG}"',
+    "a media type without an end": f'"image":"data:{LONG}"',
+}
+
+
+@pytest.mark.parametrize("name", list(WRITTEN))
+def test_as_without_as_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ('{"id":"m1",' + WRITTEN[name] + "}").encode()
+    lifted = outcome(data, False)
+    monkeypatch.setattr(decode, "_LIFT_BYTES", 10**9)
+    assert lifted == outcome(data, False)
+
+
 @pytest.mark.parametrize("cut", [0, 1, 20, 5000, -1, -2, -3])
 def test_broken_json_is_refused_the_same(cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = json.dumps({"id": "m1", "text": "t", "image": LONG}).encode()

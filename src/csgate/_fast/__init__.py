@@ -1,4 +1,4 @@
-"""The native core: unmasking, frames, UTF-8, Base64, tensor preparation, sockets; each with a pure reference.
+"""The native core: unmasking, frames, UTF-8, JSON strings, Base64, tensors, sockets; each with a pure reference.
 
 ``CSGATE_FAST`` chooses at import: ``auto`` (the default: native where it was built, else pure), ``native`` (or fail),
 ``pure``. ``IMPLEMENTATION`` says which one it became, ``SIMD`` which instruction set its kernels use: ``avx512``,

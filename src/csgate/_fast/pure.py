@@ -83,7 +83,12 @@ def find_quote(data: Buffer, begin: int = 0) -> int:
     Returns:
         The index of the first quotation mark or backslash from ``begin`` on; -1 where there is none.
     """
-    found = _QUOTE.search(_borrow(data), max(begin, 0))
+    begin = max(begin, 0)
+    if isinstance(data, bytes | bytearray):
+        end = data.find(b'"', begin)
+        escape = data.find(b"\\", begin, len(data) if end < 0 else end)
+        return end if escape < 0 else escape
+    found = _QUOTE.search(_borrow(data), begin)
     return found.start() if found else -1
 
 

@@ -20,6 +20,8 @@ from csgate.events import ErrorEvent, Event
 from csgate.protocol import Draining, History, Pong, ServerEnvelope, TokenExpiring, Welcome
 
 _DECODER: Final = msgspec.json.Decoder(ServerEnvelope)
+JUST_RENEWED_S: Final = 45.0
+"""Longer than half of the 60 s ahead of its end that a token is told of."""
 _FINAL_REFUSALS: Final = frozenset({"bad_envelope", "forbidden", "not_found"})
 """Errors before the welcome after which the same hello would fail again."""
 
@@ -103,6 +105,7 @@ class Link:
         "_pace",
         "_queue",
         "_queued",
+        "_renewed_at",
         "_stirred",
         "_talking",
         "_wake",
@@ -137,6 +140,7 @@ class Link:
         self._leave = trio.Event()
         self._dialling = trio.CancelScope()
         self._talking = False
+        self._renewed_at = float("-inf")
         self._stirred = trio.Event()
         self._heard = self._queued = 0.0
         self._last_error: str | None = None
@@ -278,8 +282,8 @@ class Link:
                 case History(events=events):
                     for missed in events:
                         self._desk.take(self, missed)
-                case TokenExpiring() if self._desk.tokens.renewable:
-                    nursery.start_soon(self._refresh)
+                case TokenExpiring(seconds=left) if self._desk.tokens.renewable:
+                    nursery.start_soon(self._refresh, left)
                 case Draining(reconnect_after_ms=ms):
                     self.wait = ms / 1000
                     self._desk.draining(self, self.wait)
@@ -298,8 +302,15 @@ class Link:
         if not again.entry.acked:
             self.queue(again.entry.frame)
 
-    async def _refresh(self) -> None:
-        """A new token before the old one ends. Without one the connection closes then, and the next is asked for."""
+    async def _refresh(self, left: float) -> None:
+        """A new token before the old one ends. Without one the connection closes then, and the next is asked for.
+
+        Tokens that live for less than a minute end soon from the start: half of the time ``left`` is waited for.
+        """
+        now = trio.current_time()
+        again, self._renewed_at = now - self._renewed_at < JUST_RENEWED_S, now
+        if again:
+            await trio.sleep(max(1.0, left / 2))
         assert self.token is not None
         with suppress(ChatRefused, ChatUnreachable):
             self.token = await self._desk.tokens.after(self.token)

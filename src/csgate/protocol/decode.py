@@ -45,6 +45,7 @@ _BYTES_A_CHAR: Final = 12  # the longest JSON spelling of one character: a surro
 _LIFT_BYTES: Final = 4096
 _STAND_IN: Final = b"csgate: a long string stood here"
 _BACKSLASH: Final = ord("\\")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -123,18 +124,22 @@ def decode_text(data: Buffer, *, simple: bool, max_depth: int, max_text_chars: i
         except (msgspec.MsgspecError, CsgateError, UnicodeDecodeError, RecursionError):
             pass  # what is wrong is said about the message itself, below
         else:
-            picture = envelope.picture if isinstance(envelope, Message) else None
-            if isinstance(envelope, Message) and picture is not None and picture.data == _STAND_IN:
+            if isinstance(envelope, Message) and _is_stand_in(envelope.picture):
                 return Message(envelope.id, envelope.text, Picture(long, "base64"), envelope.upload)
     return _decode_guarded(data, None, simple, max_depth, max_text_chars)
+
+
+def _is_stand_in(picture: Picture | None) -> bool:
+    """Whether it is ours: a view, so written like that. One spelt with escapes, which come as bytes, is the peer's."""
+    return picture is not None and isinstance(picture.data, memoryview) and bytes(picture.data) == _STAND_IN
 
 
 def _lift(data: Buffer) -> tuple[bytes, memoryview] | None:
     """Takes the first long string out of a message: the message with a stand-in for it, and its text.
 
     A JSON parser looks at every byte of a string, ``find_quote`` at 128 at a time, so that a picture costs a tenth. Of
-    the long string only its end is found: bytes that JSON does not allow in it (below 0x20) are not Base64 either, and
-    are refused as that. A long string with escapes is left to the parser.
+    the long string only its end and, of a data: URL, what is before the comma are looked at: bytes that JSON does not
+    allow (below 0x20) are not Base64 either, and are refused as that. A long string with escapes is left to the parser.
     """
     if not isinstance(data, bytes | bytearray) or len(data) < 2 * _LIFT_BYTES:
         return None
@@ -152,6 +157,10 @@ def _lift(data: Buffer) -> tuple[bytes, memoryview] | None:
                 return None
             end = escaped.end() - 1
         elif end - begin >= _LIFT_BYTES:
+            if data[begin : begin + 5].lower() == b"data:":
+                comma = data.find(b",", begin, end)
+                if comma < 0 or _CONTROL.search(data, begin, comma):
+                    return None
             rest = data[:begin] + _STAND_IN + data[end:]
             # The peer may have written the stand-in itself.
             return (bytes(rest), memoryview(data)[begin:end]) if rest.count(_STAND_IN) == 1 else None

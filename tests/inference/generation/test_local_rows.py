@@ -1,3 +1,5 @@
+import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -75,19 +77,55 @@ def test_the_tokens_are_those_of_genai_s_own_generator(tmp_path: Path, changes: 
         assert alone(graph, prompt) == [token for token in expected if token != 383]
 
 
-def test_rows_of_any_age_share_a_step_and_do_not_touch_each_other(graph: RowGraph) -> None:
+@pytest.mark.parametrize(("capacity", "workers"), [(3, 1), (3, 2), (5, 2), (6, 3), (6, 9)])
+def test_rows_of_any_age_share_a_step_and_do_not_touch_each_other(
+    graph: RowGraph, capacity: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = {key: alone(graph, prompt, 8 + key) for key, prompt in enumerate(PROMPTS)}
-    rows = Rows(graph, 3, 256)
+    rows = Rows(graph, capacity, 256, workers)
+    real, threads = rows._run, set()
+
+    def noted(*arguments: Any) -> Any:
+        threads.add(threading.get_ident())
+        return real(*arguments)
+
+    monkeypatch.setattr(rows, "_run", noted)
     into: dict[int, list[int]] = defaultdict(list)
     ends: dict[int, Any] = {}
     waiting = list(enumerate(PROMPTS))
-    while waiting or rows.room() < 3:
+    while waiting or rows.room() < capacity:
         if waiting and rows.room():
             key, prompt = waiting.pop(0)
             rows.add(key, prompt, GREEDY, 8 + key)
         run(rows, into, ends)
     assert dict(into) == {key: tokens for key, tokens in expected.items() if tokens}
     assert set(ends) == set(expected)
+    rows.close()
+    assert len(threads) == 1 if workers == 1 or capacity < 2 * local_rows.LEAST_ROWS else 1 < len(threads) <= workers
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("csgate-generate-rows")]
+
+
+def test_a_step_that_fails_in_one_thread_fails_when_all_are_done(
+    graph: RowGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Rows(graph, 6, 256, 3)
+    for key in range(6):
+        rows.add(key, PROMPTS[key], GREEDY, 10)
+    rows.step()
+    real, done = rows._run, []
+
+    def broken(row: int, *arguments: Any) -> Any:
+        if row == 0:
+            raise RuntimeError("the first part")
+        time.sleep(0.05)
+        done.append(row)
+        return real(row, *arguments)
+
+    monkeypatch.setattr(rows, "_run", broken)
+    with pytest.raises(RuntimeError, match="the first part"):
+        rows.logits_of([1] * 6, [9] * 6)
+    assert sorted(done) == [2, 4]
+    rows.close()
 
 
 def test_a_long_prompt_is_computed_in_pieces_between_the_others_steps(

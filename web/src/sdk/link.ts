@@ -65,6 +65,7 @@ export class Link {
   #heard = 0;
   #queued = 0;
   #renewed = 0;
+  #renewal: ReturnType<typeof setTimeout> | undefined;
   #pings = 0;
   #answered = true;
   #lastError: string | undefined;
@@ -181,7 +182,7 @@ export class Link {
   #expiring(seconds: number): void {
     const again = Date.now() - this.#renewed < JUST_RENEWED_MS;
     this.#renewed = Date.now();
-    if (again) setTimeout(() => void this.#refresh(), Math.max(1_000, seconds * 500));
+    if (again) this.#renewal = setTimeout(() => void this.#refresh(), Math.max(1_000, seconds * 500));
     else void this.#refresh();
   }
 
@@ -235,6 +236,7 @@ export class Link {
     if (this.#ended) return;
     this.#ended = ended;
     clearTimeout(this.#timer);
+    clearTimeout(this.#renewal);
     const socket = this.#socket;
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;

@@ -25,7 +25,7 @@
 
 /* In ascending order on one architecture: a kernel without a version for a level uses the next one below.
  * CSGATE_AVX512 asks for the VBMI and VNNI extensions (Ice Lake, Zen 4 and later): permutations of bytes pay for Base64,
- * multiply-and-accumulate of 16-bit pairs for resizing. */
+ * multiply-and-accumulate of bytes and of 16-bit pairs for resizing. */
 typedef enum { CSGATE_SCALAR = 0, CSGATE_SSSE3 = 1, CSGATE_AVX2 = 2, CSGATE_AVX512 = 3, CSGATE_NEON = 4 } csgate_simd;
 
 /* The best level this machine runs. */

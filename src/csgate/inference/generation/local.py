@@ -166,7 +166,17 @@ async def open_local_generator(
     budget = min(settings.prompt_tokens, read.context_tokens - 1)
     length = min(read.context_tokens, budget + settings.max_tokens)
     places = settings.max_batch_cuda if cuda else settings.max_batch
-    loader = _Loader(read, runtime, places, length, telemetry, cuda=cuda, device_id=device_id, threads=threads)
+    loader = _Loader(
+        read,
+        runtime,
+        places,
+        length,
+        telemetry,
+        cuda=cuda,
+        device_id=device_id,
+        threads=threads,
+        workers=settings.workers,
+    )
     tokenizers = await trio.to_thread.run_sync(loader.load)
     thread = EngineThread(read.name, loader.build, telemetry, places=places, queue_items=settings.queue_items)
     try:
@@ -228,6 +238,7 @@ class _Loader:
         cuda: bool,
         device_id: int,
         threads: int,
+        workers: int,
     ) -> None:
         self._folder = folder
         self._runtime = runtime
@@ -237,6 +248,7 @@ class _Loader:
         self._cuda = cuda
         self._device_id = device_id
         self._threads = threads
+        self._workers = workers
         self._graph: RowGraph | None = None
         self._model: Any = None
 
@@ -268,7 +280,7 @@ class _Loader:
         """
         try:
             if self._graph is not None:
-                return Rows(self._graph, self._places, self._length)
+                return Rows(self._graph, self._places, self._length, self._workers)
             return EngineStepper(self._runtime, self._model, self._folder, self._places)
         except Exception as error:
             raise self._refusal(error) from error

@@ -11,10 +11,15 @@ those of the Engine (a little of Python a step against batches that are never ha
 The cache is one array a layer, ``[capacity, heads, length, head size]``, that the graph reads and writes in place; the
 running answers are its first rows. When one ends, the last row takes its place. A prompt is computed in pieces between
 the steps, so that a long one does not hold up the others, straight into the first row that is free.
+
+Rows know nothing of each other, so that several threads may share a step: each runs the graph for some of them. For
+small models that is worth more than threads within a run, which wait for each other at every operator.
 """
 
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +32,8 @@ from csgate.inference.generation.request import Sampling
 
 PROMPT_TOKENS_A_STEP: Final = 128
 """Prompt tokens that are computed between two steps of the running answers."""
+LEAST_ROWS: Final = 2
+"""Fewer are not given to a thread of their own: waking it costs what they do."""
 
 _DTYPES: Final[dict[str, type[np.generic]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _TRIAL: Final = ((0, 1, 2), (2, 1, 0, 1, 2))
@@ -108,14 +115,19 @@ class _Row:
 
 
 class Rows:
-    """A ``Stepper`` of ``capacity`` rows, each of at most ``length`` tokens, prompt included."""
+    """A ``Stepper`` of ``capacity`` rows, each of at most ``length`` tokens, prompt included.
+
+    ``workers`` threads share a step, that of the caller among them.
+    """
 
     provider = "CPUExecutionProvider"
 
-    def __init__(self, graph: RowGraph, capacity: int, length: int) -> None:
+    def __init__(self, graph: RowGraph, capacity: int, length: int, workers: int = 1) -> None:
         self._graph = graph
         self._capacity = capacity
         self._length = length
+        self._workers = workers
+        self._others = ThreadPoolExecutor(workers - 1, "csgate-generate-rows") if workers > 1 else None
         shape = (capacity, graph.row[0], length, graph.row[1])
         # Pages that were never written to take no memory.
         self._cache: list[NDArray[Any]] = [np.zeros(shape, graph.cache_dtype) for _ in graph.cache]
@@ -156,6 +168,8 @@ class Rows:
         return steps
 
     def close(self) -> None:
+        if self._others is not None:
+            self._others.shutdown()
         self._bindings.clear()
         self._cache.clear()
 
@@ -216,7 +230,20 @@ class Rows:
 
     def logits_of(self, tokens: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
         """float32[rows, vocabulary] after one more token for each of the first rows; ``lengths`` with that token."""
-        return self._run(0, np.array(tokens, np.int64)[:, None], lengths)
+        ids = np.array(tokens, np.int64)[:, None]
+        parts = min(self._workers, len(ids) // LEAST_ROWS)
+        if self._others is None or parts < 2:
+            return self._run(0, ids, lengths)
+        ends = [len(ids) * part // parts for part in range(parts + 1)]
+        spans = [slice(begin, end) for begin, end in pairwise(ends)]
+        shared: list[Future[NDArray[np.float32]]] = []
+        try:
+            for span in spans[1:]:
+                shared.append(self._others.submit(self._run, span.start, ids[span], lengths[span]))
+            own = self._run(0, ids[spans[0]], lengths[spans[0]])
+        finally:
+            wait(shared)  # before anybody touches the cache, whatever went wrong here
+        return np.concatenate([own, *(part.result() for part in shared)])
 
     def _run(self, row: int, ids: NDArray[np.int64], lengths: Sequence[int]) -> NDArray[np.float32]:
         """Runs ``ids`` int64[rows, new tokens], to rows from ``row`` on that have ``lengths`` tokens afterwards."""

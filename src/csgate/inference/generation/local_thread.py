@@ -18,6 +18,7 @@ from typing import Final
 
 import trio
 
+from csgate.background import stand_back
 from csgate.errors import CsgateError, EngineUnavailable, ModelError
 from csgate.inference.generation.local_step import Stepper
 from csgate.inference.generation.local_text import TextStream
@@ -25,6 +26,8 @@ from csgate.inference.generation.request import FinishReason, Sampling
 from csgate.inference.schedule import BatchPlan, Schedule
 from csgate.telemetry import Telemetry
 
+NICENESS: Final = 5
+"""How far the thread, and those that it starts, stand back behind the event loop, which serves everybody."""
 JOIN_TIMEOUT_S: Final = 30.0
 ANSWER_S: Final = 0.5
 """About how long an answer occupies a place; only for ``retry_after``."""
@@ -172,6 +175,7 @@ class EngineThread:
     # --- The thread's side ------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        stand_back(NICENESS)
         try:
             self._stepper = self._build()
             self.provider = self._stepper.provider
