@@ -12,19 +12,21 @@ The cache is one array a layer, ``[capacity, heads, length, head size]``, that t
 running answers are its first rows. When one ends, the last row takes its place. A prompt is computed in pieces between
 the steps, so that a long one does not hold up the others, straight into the first row that is free.
 
-Rows know nothing of each other, so that several threads may share a step: each runs the graph for some of them. For
-small models that is worth more than threads within a run, which wait for each other at every operator.
+Rows know nothing of each other, so that several threads may share a step: each runs the graph for some of the rows, or
+for a newcomer's prompt. For small models that is worth more than threads within a run, which wait for each other at
+every operator.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from csgate.inference.generation.local_crew import Crew
 from csgate.inference.generation.local_folder import LocalFolder
 from csgate.inference.generation.local_sampling import FAILED, Chooser, choose
 from csgate.inference.generation.local_step import Step
@@ -32,7 +34,7 @@ from csgate.inference.generation.request import Sampling
 
 PROMPT_TOKENS_A_STEP: Final = 128
 """Prompt tokens that are computed between two steps of the running answers."""
-LEAST_ROWS: Final = 2
+LEAST_ROWS: Final = 4
 """Fewer are not given to a thread of their own: waking it costs what they do."""
 
 _DTYPES: Final[dict[str, type[np.generic]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -127,14 +129,14 @@ class Rows:
         self._capacity = capacity
         self._length = length
         self._workers = workers
-        self._others = ThreadPoolExecutor(workers - 1, "csgate-generate-rows") if workers > 1 else None
+        self._crew: Crew[list[int]] = Crew(workers - 1)
         shape = (capacity, graph.row[0], length, graph.row[1])
         # Pages that were never written to take no memory.
         self._cache: list[NDArray[Any]] = [np.zeros(shape, graph.cache_dtype) for _ in graph.cache]
         self._bindings: dict[tuple[int, int], Any] = {}
         self._active: list[_Row] = []
         self._waiting: deque[_Row] = deque()
-        """Those whose prompt is not computed yet; the first one's is on its way, in row ``self._next``."""
+        """Those whose prompt is not computed yet; the first one's may be on its way, in row ``self._next``."""
         self._next = 0
 
     def room(self) -> int:
@@ -156,46 +158,70 @@ class Rows:
                 return
 
     def step(self) -> list[Step]:
-        steps = self._prefill()
-        fresh = {step.key for step in steps}
-        rows = [row for row in self._active if row.key not in fresh]
-        # New rows come last, so the others are the first ones; the new ones take part from the next step on.
-        if rows:
-            logits = self.logits_of([row.token for row in rows], [row.done + 1 for row in rows])
-            for row in rows:
-                row.done += 1
-            steps += self._take(rows, logits)
+        prompts = self._next_prompts()
+        rows = list(self._active)
+        spans = self._spans(len(rows))
+        ids = np.array([row.token for row in rows], np.int64)[:, None]
+        lengths = [row.done + 1 for row in rows]
+        # A prompt is the longest job: it begins first. Each thread also chooses the tokens of its rows.
+        jobs = [partial(self._go_on, [row], at, piece[None], [row.done + len(piece)]) for at, row, piece in prompts]
+        jobs += [
+            partial(self._go_on, rows[begin:end], begin, ids[begin:end], lengths[begin:end]) for begin, end in spans
+        ]
+        chosen = self._crew.run(jobs)
+        for row in rows:
+            row.done += 1
+        steps = self._take(rows, [token for tokens in chosen[len(prompts) :] for token in tokens])
+        for (at, row, piece), tokens in zip(prompts, chosen, strict=False):
+            row.done += len(piece)
+            if tokens:
+                self._waiting.popleft()
+                # Rows may have ended in this step; whoever comes behind this one is further up still.
+                self._move(at, len(self._active), row.done)
+                self._active.append(row)
+                steps += self._take([row], tokens)
         return steps
 
     def close(self) -> None:
-        if self._others is not None:
-            self._others.shutdown()
+        self._crew.close()
         self._bindings.clear()
         self._cache.clear()
 
-    def _prefill(self) -> list[Step]:
-        """Computes some of the prompts that wait, and the first tokens of those that are whole."""
-        steps: list[Step] = []
+    def _next_prompts(self) -> list[tuple[int, _Row, NDArray[np.int64]]]:
+        """What is computed now of the prompts that wait: where in the cache, whose, and which tokens, maybe not all."""
+        first = len(self._active)
+        if self._waiting and self._waiting[0].done:
+            self._move(self._next, first, self._waiting[0].done)  # down to where rows have ended
+        self._next = first
+        prompts = []
         budget = PROMPT_TOKENS_A_STEP
-        while self._waiting and budget > 0:
-            row = self._waiting[0]
-            if not row.done:
-                self._next = len(self._active)
+        for row in self._waiting:
+            if budget <= 0:
+                break
             piece = row.prompt[row.done : row.done + budget]
-            logits = self._run(self._next, piece[None], [row.done + len(piece)])
-            row.done += len(piece)
+            prompts.append((self._next, row, piece))
             budget -= len(piece)
-            if row.done == len(row.prompt):
-                self._waiting.popleft()
-                self._move(self._next, len(self._active), row.done)
-                self._active.append(row)
-                steps += self._take([row], logits)
-        return steps
+            if row.done + len(piece) < len(row.prompt):
+                break
+            self._next += 1
+        return prompts
 
-    def _take(self, rows: Sequence[_Row], logits: NDArray[np.float32]) -> list[Step]:
-        """Chooses the next token of each of ``rows`` and lets go of those that end."""
+    def _spans(self, count: int) -> list[tuple[int, int]]:
+        """``count`` rows divided among the threads; none for no rows."""
+        parts = min(self._workers, count // LEAST_ROWS) or min(count, 1)
+        return list(pairwise(count * part // parts for part in range(parts + 1))) if parts else []
+
+    def _go_on(self, rows: Sequence[_Row], at: int, ids: NDArray[np.int64], lengths: Sequence[int]) -> list[int]:
+        """Runs ``ids`` and chooses the next tokens of ``rows``; none after a part of a prompt. In any thread."""
+        logits = self._run(at, ids, lengths)
+        if lengths[0] < len(rows[0].prompt):
+            return []
+        return choose(logits, [row.chooser for row in rows], self._graph.top_k)
+
+    def _take(self, rows: Sequence[_Row], tokens: Sequence[int]) -> list[Step]:
+        """The steps of ``rows``, whose next tokens were chosen; lets go of those that end."""
         steps = []
-        for row, token in zip(rows, choose(logits, [row.chooser for row in rows], self._graph.top_k), strict=True):
+        for row, token in zip(rows, tokens, strict=True):
             row.left -= 1
             if token == FAILED:
                 steps.append(Step(row.key, None, "failed"))
@@ -230,20 +256,7 @@ class Rows:
 
     def logits_of(self, tokens: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
         """float32[rows, vocabulary] after one more token for each of the first rows; ``lengths`` with that token."""
-        ids = np.array(tokens, np.int64)[:, None]
-        parts = min(self._workers, len(ids) // LEAST_ROWS)
-        if self._others is None or parts < 2:
-            return self._run(0, ids, lengths)
-        ends = [len(ids) * part // parts for part in range(parts + 1)]
-        spans = [slice(begin, end) for begin, end in pairwise(ends)]
-        shared: list[Future[NDArray[np.float32]]] = []
-        try:
-            for span in spans[1:]:
-                shared.append(self._others.submit(self._run, span.start, ids[span], lengths[span]))
-            own = self._run(0, ids[spans[0]], lengths[spans[0]])
-        finally:
-            wait(shared)  # before anybody touches the cache, whatever went wrong here
-        return np.concatenate([own, *(part.result() for part in shared)])
+        return self._run(0, np.array(tokens, np.int64)[:, None], lengths)
 
     def _run(self, row: int, ids: NDArray[np.int64], lengths: Sequence[int]) -> NDArray[np.float32]:
         """Runs ``ids`` int64[rows, new tokens], to rows from ``row`` on that have ``lengths`` tokens afterwards."""
