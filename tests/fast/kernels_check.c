@@ -92,6 +92,16 @@ static void check_quote(csgate_simd level) {
             data[at] = draw(2) ? '"' : '\\';
             CHECK(csgate_find_quote(level, data, n) == at, "level %d: at %llu", (int)level, (unsigned long long)at);
         }
+        for (uint64_t i = 0; i < n; i++) {
+            data[i] = "\"\\AAAAAA"[draw(8)];
+        }
+        uint64_t begin = 0, end = 0;
+        const uint64_t least = draw(12);
+        if (csgate_long_string(level, data, n, least, &begin, &end)) {
+            CHECK(begin > 0 && end < n && end - begin >= least && data[begin - 1] == '"' && data[end] == '"' &&
+                      csgate_find_quote(level, data + begin, end - begin) == end - begin,
+                  "level %d: a long string of %llu", (int)level, (unsigned long long)n);
+        }
         free(data);
     }
 }

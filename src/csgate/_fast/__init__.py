@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         base64_bytes,
         base64_decode,
         base64_decoded_size,
-        find_quote,
+        long_string,
         unmask,
         utf8_valid,
     )
@@ -59,7 +59,7 @@ else:
     base64_bytes = _chosen.base64_bytes
     base64_decode = _chosen.base64_decode
     base64_decoded_size = _chosen.base64_decoded_size
-    find_quote = _chosen.find_quote
+    long_string = _chosen.long_string
     grow_buffer = _frames.grow_buffer
     new_buffer = _frames.new_buffer
     if _implementation == "pure":
@@ -86,8 +86,8 @@ __all__ = [
     "base64_decode",
     "base64_decoded_size",
     "borrow_pixels",
-    "find_quote",
     "grow_buffer",
+    "long_string",
     "new_buffer",
     "prepare",
     "receive_now",

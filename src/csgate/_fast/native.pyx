@@ -50,7 +50,8 @@ cdef extern from "kernels/base64.h" nogil:
                                   int urlsafe)
 
 cdef extern from "kernels/quote.h" nogil:
-    uint64_t csgate_find_quote(csgate_simd level, const uint8_t *data, uint64_t n)
+    int csgate_long_string(
+        csgate_simd level, const uint8_t *data, uint64_t n, uint64_t least, uint64_t *begin, uint64_t *end)
 
 cdef extern from "kernels/prepare.h" nogil:
     ctypedef enum csgate_filter:
@@ -227,17 +228,15 @@ cdef int decode_base64(Py_buffer *text, uint8_t *dst, uint64_t capacity, bint ur
     return 0
 
 
-def find_quote(data, Py_ssize_t begin=0):
+def long_string(data, Py_ssize_t least):
     cdef Py_buffer view
-    cdef uint64_t n
-    cdef uint64_t found
+    cdef uint64_t begin = 0
+    cdef uint64_t end = 0
     borrow(data, &view, PyBUF_SIMPLE)
-    begin = min(max(begin, 0), view.len)
-    n = view.len - begin
     # Under the GIL, as bytes.find: a megabyte takes 20 microseconds.
-    found = csgate_find_quote(level, <const uint8_t *>view.buf + begin, n)
+    found = csgate_long_string(level, <const uint8_t *>view.buf, view.len, max(least, 0), &begin, &end)
     PyBuffer_Release(&view)
-    return -1 if found == n else begin + <Py_ssize_t>found
+    return (begin, end) if found else None
 
 
 def base64_decoded_size(src):

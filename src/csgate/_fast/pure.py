@@ -21,7 +21,7 @@ _ALPHABETS: Final = {
     False: re.compile(rb"[A-Za-z0-9+/]*+"),
     True: re.compile(rb"[A-Za-z0-9_-]*+"),
 }
-_QUOTE: Final = re.compile(rb'["\\]')
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _URLSAFE_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _VALUES: Final = {
     char: value
@@ -73,23 +73,33 @@ def unmask(data: Buffer, key: Buffer, phase: int = 0) -> int:
     return (phase + len(view)) % 4
 
 
-def find_quote(data: Buffer, begin: int = 0) -> int:
-    """Where a JSON string ends, or its first escape (RFC 8259 section 7).
+def long_string(data: Buffer, least: int) -> tuple[int, int] | None:
+    """Where the first long string of a JSON text is (RFC 8259 section 7).
 
     Args:
         data: uint8[N].
-        begin: where to look from, 0 to N.
+        least: bytes that it must have.
 
     Returns:
-        The index of the first quotation mark or backslash from ``begin`` on; -1 where there is none.
+        (begin, end) of what is between its quotation marks; None where there is none, where it has escapes, or where
+        what comes before it is no JSON.
     """
-    begin = max(begin, 0)
-    if isinstance(data, bytes | bytearray):
-        end = data.find(b'"', begin)
-        escape = data.find(b"\\", begin, len(data) if end < 0 else end)
-        return end if escape < 0 else escape
-    found = _QUOTE.search(_borrow(data), begin)
-    return found.start() if found else -1
+    text = data if isinstance(data, bytes | bytearray) else bytes(_borrow(data))
+    at = 0
+    while begin := text.find(b'"', at) + 1:
+        if text.find(b"\\", at, begin) >= 0:
+            return None
+        end = text.find(b'"', begin)
+        escapes = text.find(b"\\", begin, len(text) if end < 0 else end) >= 0
+        if escapes:
+            whole = _STRING.match(text, begin - 1)
+            end = whole.end() - 1 if whole else -1
+        if end < 0:
+            return None
+        if end - begin >= least:
+            return None if escapes else (begin, end)
+        at = end + 1
+    return None
 
 
 def utf8_valid(data: Buffer) -> bool:

@@ -42,9 +42,9 @@ SPARE_BYTES: Final = 16 * 1024
 """Room for everything in a message that is neither text nor picture: names, ids, a token, fields we do not know."""
 _BYTES_A_CHAR: Final = 12  # the longest JSON spelling of one character: a surrogate pair of \\uXXXX escapes
 
+_OWNERS: Final = (bytes, bytearray)
 _LIFT_BYTES: Final = 4096
 _STAND_IN: Final = b"csgate: a long string stood here"
-_BACKSLASH: Final = ord("\\")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -137,34 +137,23 @@ def _is_stand_in(picture: Picture | None) -> bool:
 def _lift(data: Buffer) -> tuple[bytes, memoryview] | None:
     """Takes the first long string out of a message: the message with a stand-in for it, and its text.
 
-    A JSON parser looks at every byte of a string, ``find_quote`` at 128 at a time, so that a picture costs a tenth. Of
+    A JSON parser looks at every byte of a string, ``long_string`` at 128 at a time, so that a picture costs a tenth. Of
     the long string only its end and, of a data: URL, what is before the comma are looked at: bytes that JSON does not
     allow (below 0x20) are not Base64 either, and are refused as that. A long string with escapes is left to the parser.
     """
-    if not isinstance(data, bytes | bytearray) or len(data) < 2 * _LIFT_BYTES:
+    if len(data) < 2 * _LIFT_BYTES or not isinstance(data, _OWNERS):
         return None
-    end = -1
-    for _ in range(16):
-        begin = data.find(b'"', end + 1) + 1
-        if not begin:
+    found = _fast.long_string(data, _LIFT_BYTES)
+    if found is None:
+        return None
+    begin, end = found
+    if data[begin] in b"dD" and data[begin : begin + 5].lower() == b"data:":
+        comma = data.find(b",", begin, end)
+        if comma < 0 or _CONTROL.search(data, begin, comma):
             return None
-        end = _fast.find_quote(data, begin)
-        if end < 0:
-            return None
-        if data[end] == _BACKSLASH:
-            escaped = _STRING.match(data, begin - 1, begin + _LIFT_BYTES)
-            if escaped is None:
-                return None
-            end = escaped.end() - 1
-        elif end - begin >= _LIFT_BYTES:
-            if data[begin : begin + 5].lower() == b"data:":
-                comma = data.find(b",", begin, end)
-                if comma < 0 or _CONTROL.search(data, begin, comma):
-                    return None
-            rest = data[:begin] + _STAND_IN + data[end:]
-            # The peer may have written the stand-in itself.
-            return (bytes(rest), memoryview(data)[begin:end]) if rest.count(_STAND_IN) == 1 else None
-    return None
+    rest = b"".join((data[:begin], _STAND_IN, data[end:]))
+    # The peer may have written the stand-in itself.
+    return (rest, memoryview(data)[begin:end]) if rest.count(_STAND_IN) == 1 else None
 
 
 def decode_binary(data: Buffer, *, simple: bool, max_depth: int, max_text_chars: int) -> ClientEnvelope:

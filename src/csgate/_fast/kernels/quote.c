@@ -71,3 +71,36 @@ uint64_t csgate_find_quote(csgate_simd level, const uint8_t *data, uint64_t n) {
 #endif
     return find_from(i, data, n);
 }
+
+int csgate_long_string(csgate_simd level, const uint8_t *data, uint64_t n, uint64_t least, uint64_t *begin,
+                       uint64_t *end) {
+    uint64_t i = 0;
+    for (;;) {
+        i = find_from(i, data, n); /* what is between strings is short */
+        if (i == n || data[i] == '\\') {
+            return 0;
+        }
+        const uint64_t first = ++i;
+        int escapes = 0;
+        for (;;) {
+            i += csgate_find_quote(level, data + i, n - i);
+            if (i == n || data[i] == '"') {
+                break;
+            }
+            escapes = 1;
+            i += 2;
+            if (i > n) {
+                return 0;
+            }
+        }
+        if (i == n) {
+            return 0;
+        }
+        if (i - first >= least) {
+            *begin = first;
+            *end = i;
+            return !escapes;
+        }
+        i++;
+    }
+}
