@@ -35,7 +35,7 @@ def webp() -> bytes:
 
 
 def animated_gif() -> bytes:
-    frames = [photo(48, 48).rotate(angle) for angle in (0, 90, 180)]
+    frames = [photo(64, 64).rotate(angle) for angle in (0, 90, 180)]
     return encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)
 
 

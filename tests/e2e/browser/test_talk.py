@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ SAMPLES = Path(__file__).parents[3] / "models" / "samples"
 @pytest.mark.parametrize(
     ("locale", "question", "number", "greeting", "stickers", "mood"),
     [
-        ("en-US", "Where is my order 12345?", "12345", "How can we help?", "Stickers", "angry"),
-        ("zh-CN", "我的订单98765在哪里？", "98765", "有什么可以帮您？", "表情", "生气"),
+        ("en-US", "Where is my order 12345?", "12345", "How can we help?", "Stickers", "angry|mad|upset"),
+        ("zh-CN", "我的订单98765在哪里？", "98765", "有什么可以帮您？", "表情", "生气|愤怒|抓狂|不高兴"),
     ],
 )
 def test_words_and_a_picture_there_and_back(
@@ -56,8 +57,8 @@ def test_words_and_a_picture_there_and_back(
     page.locator(".grid").get_by_role("button").filter(has_text="😡").click()
     expect(answers(page)).to_have_count(3)
     expect(pictures_in(page, "own")).to_have_count(2)
-    seen = page.locator(".chips .tag").get_by_text("angry" if locale == "en-US" else "生气", exact=True)
-    expect(seen).to_be_visible()
+    # Whichever of the words for it comes first.
+    expect(page.locator(".chips .tag").get_by_text(re.compile(f"^({mood})$")).first).to_be_visible()
     ((_, sticker),) = binary_frames(visitor)[1:]
     assert sticker[:4] in (b"RIFF", b"\x89PNG")  # WebP where the browser makes it
     assert len(sticker) <= 5 * KB
