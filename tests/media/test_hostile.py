@@ -19,10 +19,9 @@ MAX_SECONDS = 1.0
 MAX_MEBIBYTES = 200
 
 
-@pytest.fixture(scope="module")
-def told() -> Told:
+def send(*names: str) -> Told:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.media.hostile_run"],
+        [sys.executable, "-W", "error", "-m", "tests.media.hostile_run", *names],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -34,6 +33,16 @@ def told() -> Told:
     assert not done.stderr
     result: Told = json.loads(done.stdout)
     return result
+
+
+@pytest.fixture(scope="module")
+def told() -> Told:
+    return send()
+
+
+def too_much(told: Told) -> dict[str, tuple[float, float]]:
+    costs = {name: (one["seconds"], one["mebibytes"]) for name, one in told.items()}
+    return {name: cost for name, cost in costs.items() if cost[0] > MAX_SECONDS or cost[1] > MAX_MEBIBYTES}
 
 
 def test_each_is_refused_or_made_safe(told: Told) -> None:
@@ -55,6 +64,9 @@ def _announced_otherwise(name: str, door: str) -> bool:
 
 
 def test_none_takes_long_or_much(told: Told) -> None:
-    costs = {name: (one["seconds"], one["mebibytes"]) for name, one in told.items()}
-    assert len(costs) == len(CORPUS) * len(DOORS)
-    assert not {name: cost for name, cost in costs.items() if cost[0] > MAX_SECONDS or cost[1] > MAX_MEBIBYTES}
+    assert len(told) == len(CORPUS) * len(DOORS)
+    costly = too_much(told)
+    if costly:
+        # What is so by nature is so again; a machine that others share counts one of their pauses as ours.
+        costly = too_much(send(*dict.fromkeys(name.rpartition(" by ")[0] for name in costly)))
+    assert not costly
