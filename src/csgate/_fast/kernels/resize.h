@@ -38,8 +38,8 @@ uint32_t csgate_axis_taps(csgate_filter filter, double low, double high, uint32_
  * `room` is for the call to use: axis->taps numbers. */
 void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, double high, uint32_t inputs, double *room);
 
-/* Int16 values that csgate_axis_spread() writes: weights, split in two or three, in the order in which a level's horizontal
- * pass reads them; 0 where it reads axis->weight itself. */
+/* Int16 values that csgate_axis_spread() writes: weights, split in two or three, in the order in which a level's
+ * horizontal pass reads them; 0 where it reads axis->weight itself. */
 uint64_t csgate_spread_size(csgate_simd level, const csgate_axis *axis);
 void csgate_axis_spread(csgate_simd level, const csgate_axis *axis, int16_t *spread);
 

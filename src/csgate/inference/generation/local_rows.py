@@ -4,9 +4,8 @@ onnxruntime-genai's Engine batches statically on the CPU: four answers at most (
 ``engine.static_batching.max_batch_size`` in 0.18), a newcomer waits until all of them have ended, and neither a seed
 nor a stop string can be given. Its ``Generator`` is as static and has one temperature for all of its rows. But the
 graphs that its builder writes for the CPU keep their cache in GroupQueryAttention with a length for each row, so that
-rows of any age may share a step. Measured (benchmarks/results/generate.json): the first token of a newcomer among eight
-came within 0.2 s at p95, where the Engine took 1 to 2 s; the greedy tokens are the same; the tokens a second are about
-those of the Engine (a little of Python a step against batches that are never half empty).
+rows of any age may share a step. The greedy tokens are the same; how long a newcomer waits and how many tokens a second
+come out, here and there, is in benchmarks/results/generate.json.
 
 The cache is one array a layer, ``[capacity, heads, length, head size]``, that the graph reads and writes in place; the
 running answers are its first rows. When one ends, the last row takes its place. A prompt is computed in pieces between
@@ -208,8 +207,10 @@ class Rows:
 
     def _spans(self, count: int) -> list[tuple[int, int]]:
         """``count`` rows divided among the threads; none for no rows."""
-        parts = min(self._workers, count // LEAST_ROWS) or min(count, 1)
-        return list(pairwise(count * part // parts for part in range(parts + 1))) if parts else []
+        if not count:
+            return []
+        parts = max(1, min(self._workers, count // LEAST_ROWS))
+        return list(pairwise(count * part // parts for part in range(parts + 1)))
 
     def _go_on(self, rows: Sequence[_Row], at: int, ids: NDArray[np.int64], lengths: Sequence[int]) -> list[int]:
         """Runs ``ids`` and chooses the next tokens of ``rows``; none after a part of a prompt. In any thread."""
