@@ -25,6 +25,7 @@ import report
 import trio
 
 from csgate.config import InferenceSettings
+from csgate.gateway.process import calm_collector
 from csgate.inference.engine import Engine, open_engine
 from csgate.inference.repository import Model, load_repository
 from csgate.shipped import models_dir
@@ -175,6 +176,7 @@ async def main(arguments: argparse.Namespace) -> int:
 
     telemetry = Telemetry(log=open_logger("error", "json", io.StringIO()))
     async with open_engine(settings, telemetry) as engine:
+        calm_collector()  # as the server does once it has started
         info = engine.info.models["tagger"]
         for number in range(arguments.rounds):
             steps: list[tuple[Bare | None, int]] = [*((way, 0) for way in bare), *((None, n) for n in SUBMITTERS)]

@@ -1,11 +1,30 @@
 """Warm-up: every shape once and more, and whether lanes pay."""
 
+import threading
+from itertools import count
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from csgate.inference.warmup import side_by_side, warm_up, worthwhile
+
+
+class OneCore:
+    """Lanes that take turns, as on a single core, for their first ``turns`` runs."""
+
+    def __init__(self, turns: float) -> None:
+        self._turns = turns
+        self._core = threading.Lock()
+        self._runs = count()
+
+    def run(self, bucket: int, length: int = 0) -> None:
+        if next(self._runs) >= self._turns:
+            sleep(0.002)
+        else:
+            with self._core:
+                sleep(0.002)
 
 
 class Counted:
@@ -39,6 +58,16 @@ def test_a_model_with_large_buckets_only_is_tried_on_the_smallest() -> None:
     lanes = [Counted(), Counted()]
     side_by_side(runner(buckets=(16, 32)), lanes)  # type: ignore[arg-type]
     assert set(lanes[0].runs) == {(16, 0)}
+
+
+def test_a_load_that_passes_does_not_make_lanes_take_turns_for_good() -> None:
+    lanes = OneCore(turns=40)
+    assert side_by_side(runner(), [lanes, lanes])  # type: ignore[arg-type]  # runs are all that is asked of them
+
+
+def test_lanes_that_never_run_at_once_take_turns() -> None:
+    lanes = OneCore(turns=float("inf"))
+    assert not side_by_side(runner(), [lanes, lanes])  # type: ignore[arg-type]
 
 
 def test_one_lane_or_a_device_that_takes_turns_is_not_tried() -> None:

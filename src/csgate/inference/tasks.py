@@ -105,6 +105,7 @@ class PictureLane:
         self._bindings = bindings
         self._entry = entry
         self._rows = bindings.inputs()[entry.name]
+        self._places = [row.data.cast("B") for row in self._rows]
         self._scores = bindings.outputs[outputs[0]]
         self._vectors = bindings.outputs[outputs[1]] if outputs[1] else None
         self._kinds = bindings.outputs[outputs[2]] if outputs[2] else None
@@ -123,7 +124,9 @@ class PictureLane:
         if isinstance(payload, TensorJob):
             if payload.row.shape != self._rows.shape[1:]:
                 raise Internal(f"a ready row has shape {payload.row.shape}, the model takes {self._rows.shape[1:]}")
-            self._rows[row] = payload.row
+            # As bytes, like _kept: NumPy would let go of the interpreter's lock for this microsecond, and another
+            # thread take it.
+            self._places[row][:] = np.ascontiguousarray(payload.row, self._rows.dtype).data.cast("B")
             self._pictures[row] = None
             return None
         # Looked up here as well: above the size hashed on arrival, and because an equal one may have run meanwhile.
@@ -310,7 +313,9 @@ def name_tags(best: tuple[tuple[int, float], ...], names: tuple[str, ...], shown
 
 
 def _kept(values: Array) -> Vector:
-    """A read-only float32 copy: the buffer they lie in is about to be used again."""
-    copy = np.array(values, np.float32)
-    copy.setflags(write=False)
-    return copy
+    """A read-only float32 copy: the buffer they lie in is about to be used again.
+
+    By way of bytes, since a NumPy copy of more than 500 elements lets go of the interpreter's lock, for less time than
+    it takes to get it back beside a busy event loop.
+    """
+    return np.frombuffer(values.astype(np.float32, copy=False).tobytes(), np.float32)
