@@ -208,6 +208,9 @@ class InferenceSettings(Section):
     )
     intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads within one run")
     workers: PositiveInt = Field(2, description="preparing threads a model; one prepares while the other runs")
+    keep_cores: bool = Field(
+        True, description="with as many `workers` as the process has cores, keep each worker of a model on its own one"
+    )
     max_batch: PositiveInt = Field(32, description="items in a batch")
     queue_items: PositiveInt = Field(1024, description="items that may wait for a batch; above: `overloaded`")
     max_delay_ms: float = Field(0.0, ge=0, le=1000, description="how long an idle device may wait for a fuller batch")

@@ -13,6 +13,7 @@ import trio.testing
 
 from csgate.errors import BadImage, CsgateError, EngineUnavailable, Internal, Overloaded, TurnTimeout
 from csgate.inference.batcher import NICENESS, Batcher, Lane, open_batcher
+from csgate.inference.cores import Cores, Seat
 from csgate.inference.schedule import BatchPlan
 from csgate.telemetry import Telemetry
 
@@ -73,6 +74,14 @@ def lane() -> FakeLane:
 
 def opened(telemetry: Telemetry, *lanes: Lane[int, int], **options: Any) -> AbstractAsyncContextManager[Any]:
     return open_batcher("fake", list(lanes), BatchPlan(BUCKETS, dict.fromkeys(BUCKETS, 0.01)), telemetry, **options)
+
+
+async def holds(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await trio.sleep(WAIT_S / 1000)
+    raise TimeoutError
 
 
 async def until(semaphore: threading.Semaphore) -> None:
@@ -409,19 +418,70 @@ async def test_a_full_batch_ends_the_delay(
 
 async def test_a_nap_ends_by_time_or_by_a_wake_up_however_close_they_come(telemetry: Telemetry) -> None:
     async with opened(telemetry) as batcher:
-        park = threading.Lock()
-        batcher._nap(park, trio.current_time() + 60)  # free: it was woken already
-        assert park.locked()
-        batcher._parked.append(park)
-        batcher._nap(park, trio.current_time())  # the time is over: off the list again
+        seat = Seat(None)
+        seat.lock.release()
+        batcher._nap(seat, trio.current_time() + 60)  # free: it was woken already
+        assert seat.lock.locked()
+        batcher._parked.append(seat)
+        batcher._nap(seat, trio.current_time())  # the time is over: off the list again
         assert batcher._parked == []
         # The time is over, and somebody has taken it off the list but not yet released it.
-        thread = threading.Thread(target=batcher._nap, args=(park, trio.current_time()))
+        thread = threading.Thread(target=batcher._nap, args=(seat, trio.current_time()))
         thread.start()
-        park.release()
+        seat.lock.release()
         await trio.to_thread.run_sync(thread.join, WAIT_S)
         assert not thread.is_alive()
-        assert park.locked()
+        assert seat.lock.locked()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread's cores are Linux's to say")
+async def test_each_worker_keeps_to_its_core_and_nobody_else_does(telemetry: Telemetry) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    kept: dict[int, set[int]] = {}
+
+    class Where(FakeLane):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+        def run(self, rows: int, bucket: int) -> None:
+            kept[self.number] = os.sched_getaffinity(0)
+            super().run(rows, bucket)
+
+    lanes = [Where(number) for number in range(len(cores))]
+    for lane in lanes:
+        lane.hold()
+    async with opened(telemetry, *lanes, cores=Cores(cores), parallel=True) as batcher, trio.open_nursery() as nursery:
+        for number in range(len(lanes)):
+            nursery.start_soon(batcher.submit, number)
+        for lane in lanes:
+            await until(lane.started)
+        for lane in lanes:
+            lane.go.set()
+    assert kept == {number: {core} for number, core in enumerate(cores)}
+    assert sorted(os.sched_getaffinity(0)) == cores
+
+
+async def test_an_idle_worker_is_woken_on_the_core_where_nobody_is_awake(telemetry: Telemetry) -> None:
+    """Two models, a worker on either core each: what both are asked at once runs on both cores."""
+    cores = Cores((0, 1))
+    first, second = (FakeLane(), FakeLane()), (FakeLane(), FakeLane())
+    async with (
+        opened(telemetry, *first, cores=cores, parallel=True) as one,
+        opened(telemetry, *second, cores=cores, parallel=True) as other,
+    ):
+        for _ in range(3):
+            await holds(lambda: len(one._parked) == len(other._parked) == 2)
+            for lane in (*first, *second):
+                lane.batches.clear()
+                lane.hold()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.submit, 1)
+                nursery.start_soon(other.submit, 2)
+                await holds(lambda: sum(len(lane.batches) for lane in (*first, *second)) == 2)
+                assert sum(len(lanes[0].batches) for lanes in (first, second)) == 1
+                for lane in (*first, *second):
+                    lane.go.set()
 
 
 async def test_closing_tells_what_waits_and_ends_the_threads(telemetry: Telemetry, lane: FakeLane) -> None:
@@ -472,7 +532,7 @@ def test_a_worker_outliving_trio_ends_quietly(lane: FakeLane) -> None:
 
     async def main() -> Batcher[int, int]:
         batcher: Batcher[int, int] = Batcher(
-            "fake", [lane], BatchPlan(BUCKETS), telemetry, max_items=4, max_delay_s=0.0, parallel=False
+            "fake", [lane], BatchPlan(BUCKETS), telemetry, max_items=4, max_delay_s=0.0, parallel=False, cores=Cores()
         )
         batcher.start()
         lane.hold()

@@ -8,8 +8,9 @@ Each worker owns a lane (its buffers and bindings), so while one lane runs the n
 the batcher's own rather than Trio's: a parked thread is woken by one lock release (0.09 ms there and back, where
 ``trio.to_thread`` takes 0.20), and a batch is formed at the moment a worker is free, never before.
 
-What is shared between threads is the schedule and the list of parked workers, under one lock that nobody holds for
-longer than it takes to form a batch. An item's ``task`` is touched on Trio's thread only.
+What is shared between threads is the schedule and the list of parked workers (``cores`` says which of them is woken),
+under one lock that nobody holds for longer than it takes to form a batch. An item's ``task`` is touched on Trio's
+thread only.
 """
 
 import threading
@@ -23,6 +24,7 @@ import trio
 
 from csgate.background import stand_back
 from csgate.errors import CsgateError, EngineUnavailable, Internal, TurnTimeout, raise_error_of
+from csgate.inference.cores import Cores, Seat
 from csgate.inference.results import Timing
 from csgate.inference.schedule import BatchPlan, Schedule
 from csgate.telemetry import Telemetry
@@ -88,6 +90,7 @@ class Batcher(Generic[P, R]):
         max_items: int,
         max_delay_s: float,
         parallel: bool,
+        cores: Cores,
     ) -> None:
         self.name: Final = name
         self._lanes = lanes
@@ -98,7 +101,8 @@ class Batcher(Generic[P, R]):
         )
         self._device = threading.Semaphore(len(lanes) if parallel else 1)
         self._lock = threading.Lock()
-        self._parked: list[threading.Lock] = []
+        self._cores = cores
+        self._parked: list[Seat] = []
         self._closing = False
         self._threads: list[threading.Thread] = []
         self._token = trio.lowlevel.current_trio_token()
@@ -160,9 +164,9 @@ class Batcher(Generic[P, R]):
             if self._closing:
                 raise EngineUnavailable(f"{self.name} is closing")
             self._schedule.offer(item)
-            parked = self._parked.pop() if self._parked else None
+            parked = self._cores.take(self._parked) if self._parked else None
         if parked is not None:
-            parked.release()
+            parked.lock.release()
 
     async def _wait(self, item: Item[P, R]) -> None:
         def abandon(_: object) -> trio.lowlevel.Abort:
@@ -186,7 +190,10 @@ class Batcher(Generic[P, R]):
 
     def start(self) -> None:
         for number, lane in enumerate(self._lanes):
-            thread = threading.Thread(target=self._work, args=(lane,), name=f"csgate-{self.name}-{number}", daemon=True)
+            arguments = lane, self._cores.seat(number)
+            thread = threading.Thread(
+                target=self._work, args=arguments, name=f"csgate-{self.name}-{number}", daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 
@@ -196,8 +203,9 @@ class Batcher(Generic[P, R]):
             self._closing = True
             waiting = self._schedule.drain()
             parked, self._parked = self._parked, []
-        for lock in parked:
-            lock.release()
+        for seat in parked:
+            self._cores.woken(seat)
+            seat.lock.release()
         for item in waiting:
             item.error = EngineUnavailable(f"{self.name} is closing")
         self._deliver(waiting)
@@ -210,10 +218,15 @@ class Batcher(Generic[P, R]):
         self._depth.set_function(lambda: 0)
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self, lane: Lane[P, R]) -> None:
+    def _work(self, lane: Lane[P, R], seat: Seat) -> None:
         stand_back(NICENESS)
-        park = threading.Lock()
-        park.acquire()
+        seat.sit()
+        try:
+            self._serve(lane, seat)
+        finally:
+            self._cores.parked(seat)
+
+    def _serve(self, lane: Lane[P, R], seat: Seat) -> None:
         done: list[Item[P, R]] = []
         while True:
             with self._lock:
@@ -223,7 +236,8 @@ class Batcher(Generic[P, R]):
                 if not closing:
                     decision = self._schedule.take(self._now())
                     if not decision.batch:
-                        self._parked.append(park)
+                        self._parked.append(seat)
+                        self._cores.parked(seat)
             if done:
                 # Only now: whoever gets his result may submit again at once, and should find this worker, its caches
                 # warm, rather than wake another one.
@@ -236,23 +250,24 @@ class Batcher(Generic[P, R]):
             if decision.expired:
                 self._post(decision.expired)
             if decision.batch:
-                self._process(lane, decision.batch)
+                self._process(lane, seat, decision.batch)
                 done = decision.batch
             elif decision.wait_until is None:
-                park.acquire()
+                seat.lock.acquire()
             else:
-                self._nap(park, decision.wait_until)
+                self._nap(seat, decision.wait_until)
 
-    def _nap(self, park: threading.Lock, until: float) -> None:
-        if park.acquire(timeout=max(0.0, until - self._now())):
+    def _nap(self, seat: Seat, until: float) -> None:
+        if seat.lock.acquire(timeout=max(0.0, until - self._now())):
             return
         with self._lock:
-            if park in self._parked:
-                self._parked.remove(park)
+            if seat in self._parked:
+                self._parked.remove(seat)
+                self._cores.woken(seat)
                 return
-        park.acquire()  # somebody took it off the list: its release is there, or comes within a line
+        seat.lock.acquire()  # somebody took it off the list: its release is there, or comes within a line
 
-    def _process(self, lane: Lane[P, R], batch: list[Item[P, R]]) -> None:
+    def _process(self, lane: Lane[P, R], seat: Seat, batch: list[Item[P, R]]) -> None:
         """Prepares and runs one batch. Whatever goes wrong becomes an item's error; nothing escapes.
 
         Also not what a library in Rust raises when it panics, which is no ``Exception``: it would end this thread.
@@ -265,7 +280,7 @@ class Batcher(Generic[P, R]):
                 self._prepare(lane, rows, item)
             item.payload = None
         if rows:
-            self._run(lane, rows)
+            self._run(lane, seat, rows)
 
     def _prepare(self, lane: Lane[P, R], rows: list[Item[P, R]], item: Item[P, R]) -> None:
         began = perf_counter()
@@ -280,13 +295,15 @@ class Batcher(Generic[P, R]):
             item.error = Internal(f"preparing an item of {self.name} failed: {error!r}")
         item.prepare_s = perf_counter() - began
 
-    def _run(self, lane: Lane[P, R], rows: list[Item[P, R]]) -> None:
+    def _run(self, lane: Lane[P, R], seat: Seat, rows: list[Item[P, R]]) -> None:
         count = len(rows)
+        bucket = self._plan.bucket(count)
         try:
             with self._device:
                 began = perf_counter()
-                lane.run(count, self._plan.bucket(count))
+                lane.run(count, bucket)
                 took = perf_counter() - began
+            seat.ran(took / self._plan.costs_s[bucket])
             # Read with the device given back: another lane runs meanwhile.
             results = list(zip(rows, lane.results(count), strict=True))
         except BaseException as error:
@@ -320,12 +337,23 @@ async def open_batcher(
     max_items: int = 1024,
     max_delay_s: float = 0.0,
     parallel: bool = False,
+    cores: Cores | None = None,
 ) -> AsyncIterator[Batcher[P, R]]:
     """A running batcher with one worker thread a lane; leaving it ends the threads.
 
-    ``parallel``: runs of several lanes go side by side; otherwise one runs while the others prepare.
+    ``parallel``: runs of several lanes go side by side; otherwise one runs while the others prepare. ``cores``: those
+    that the threads keep to; by default they are left to the kernel.
     """
-    batcher = Batcher(name, lanes, plan, telemetry, max_items=max_items, max_delay_s=max_delay_s, parallel=parallel)
+    batcher = Batcher(
+        name,
+        lanes,
+        plan,
+        telemetry,
+        max_items=max_items,
+        max_delay_s=max_delay_s,
+        parallel=parallel,
+        cores=cores or Cores(),
+    )
     batcher.start()
     try:
         yield batcher

@@ -15,6 +15,7 @@ from csgate.events import Intent, Picture
 from csgate.inference.batcher import Batcher, open_batcher
 from csgate.inference.bindings import Array
 from csgate.inference.cache import ResultCache
+from csgate.inference.cores import Cores, cores_to_keep
 from csgate.inference.loading import LoadedModel, load_models
 from csgate.inference.manifest import TaskName
 from csgate.inference.reading import Reader, open_reader
@@ -271,6 +272,8 @@ async def open_engine(
     loaded, text_model = await trio.to_thread.run_sync(
         _load, settings, telemetry, runner_factory or open_runner, pictures
     )
+    alone = settings.keep_cores and settings.intra_op_threads == 1  # one thread a worker
+    cores = Cores(cores_to_keep(settings.workers) if alone else ())
     async with AsyncExitStack() as stack:
         stations: dict[TaskName, Station] = {}
         for task, ready in loaded.items():
@@ -283,6 +286,7 @@ async def open_engine(
                     max_items=settings.queue_items,
                     max_delay_s=settings.max_delay_ms / 1e3,
                     parallel=ready.parallel,
+                    cores=cores,
                 )
             )
             station = stations[task] = Station(ready.model, ready.runner, batcher, telemetry)
@@ -297,6 +301,7 @@ async def open_engine(
                 precision=info.precision,
                 batch=ready.plan.most,
                 parallel=ready.parallel,
+                cores=list(cores.kept),
             )
         reader = None
         if text_model is not None:

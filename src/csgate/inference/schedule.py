@@ -64,7 +64,8 @@ class BatchPlan:
         """
         self.buckets: Final = tuple(buckets)
         costs = costs_s or {bucket: bucket * 0.001 for bucket in self.buckets}
-        self._costs: Final = costs
+        self.costs_s: Final = costs
+        """Seconds a run, by bucket."""
         self._prepare_s: Final = prepare_s
         self._seconds = tuple(costs[bucket] + BATCH_OVERHEAD_S for bucket in self.buckets)
         self._sizes = [0, *(self._best(waiting) for waiting in range(1, self.buckets[-1] + 2))]
@@ -82,7 +83,7 @@ class BatchPlan:
 
     def prepared_in(self, prepare_s: float) -> "BatchPlan":
         """The same plan for items that take ``prepare_s`` seconds each to prepare."""
-        return BatchPlan(self.buckets, self._costs, prepare_s)
+        return BatchPlan(self.buckets, self.costs_s, prepare_s)
 
     def size(self, waiting: int) -> int:
         """How many of ``waiting`` items to put into the next batch."""
