@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {"model": "m", "api_key": KEY, "retries": 0}
 @pytest.fixture
 def skipping_clock() -> trio.testing.MockClock:
     """Jumps once nothing has happened for a while: bytes between two sockets of this process are there by then."""
-    return trio.testing.MockClock(autojump_threshold=0.02)
+    return trio.testing.MockClock(autojump_threshold=0.05)
 
 
 class Log(io.StringIO):
