@@ -67,12 +67,12 @@ class Cores:
             self._awake[seat.core].discard(seat)
 
     def take(self, parked: list[Seat]) -> Seat:
-        """Takes from ``parked`` (not empty) whom to wake: where the fewest are awake, and no slower than the others;
-        of several the last that was parked, whose caches are warm."""
+        """Takes from ``parked`` (not empty) whom to wake: on the core where the fewest are awake; of several rather one
+        that is no slower than the others; of those the last that was parked, whose caches are warm."""
         best = len(parked) - 1
         if self.kept and best:
             enough = min(seat.pace for seat in parked) * SLOW
-            best = min(range(best, -1, -1), key=lambda at: (parked[at].pace > enough, self._load(parked[at])))
+            best = min(range(best, -1, -1), key=lambda at: (self._load(parked[at]), parked[at].pace > enough))
         seat = parked.pop(best)
         self.woken(seat)
         return seat
