@@ -57,6 +57,7 @@ void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, doubl
                       double *room) {
     const sampling s = sample(filter, low, high, axis->outputs);
     const double one = (double)(1 << CSGATE_WEIGHT_BITS);
+    axis->most = 1;
     for (uint32_t i = 0; i < axis->outputs; i++) {
         const window w = around(&s, i, inputs);
         const int32_t count = w.behind - w.first;
@@ -84,5 +85,6 @@ void csgate_axis_fill(csgate_axis *axis, csgate_filter filter, double low, doubl
         }
         axis->first[i] = w.first + skip;
         axis->count[i] = used - skip;
+        axis->most = (uint32_t)(used - skip) > axis->most ? (uint32_t)(used - skip) : axis->most;
     }
 }

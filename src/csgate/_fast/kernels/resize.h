@@ -25,6 +25,7 @@ typedef enum { CSGATE_AREA = 0, CSGATE_BILINEAR = 1 } csgate_filter;
 typedef struct {
     uint32_t outputs; /* of the axis */
     uint32_t taps;
+    uint32_t most; /* the largest of `count` */
     int32_t *first;
     int32_t *count; /* taps that belong to the output; the rest are padding */
     int32_t *weight;

@@ -154,32 +154,48 @@ static const int8_t QUADS[2][16] = {
     {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15},
 };
 
+/* The fifth pixel of a load, where pixels have 3 bytes. */
+static const int8_t FIFTH[16] = {12, -1, -1, -1, 13, -1, -1, -1, 14, -1, -1, -1, -1, -1, -1, -1};
+
+CSGATE_TARGET("avx512f,avx512bw,avx512vnni")
+CSGATE_INLINE void add_products(__m512i pixels, const int16_t *spread, __m512i *high, __m512i *middle, __m512i *low) {
+    *high = _mm512_dpbusd_epi32(*high, pixels, _mm512_loadu_si512(spread));
+    *middle = _mm512_dpbusd_epi32(*middle, pixels, _mm512_loadu_si512(spread + 32));
+    *low = _mm512_dpbusd_epi32(*low, pixels, _mm512_loadu_si512(spread + 64));
+}
+
 /* Sixteen outputs at a time: register p holds outputs p, p + 4, p + 8 and p + 12. VNNI multiplies unsigned by signed
- * bytes, four to a sum: a weight is three signed digits of eight bits here, and every four taps are three steps. */
+ * bytes, four to a sum: a weight is three signed digits of eight bits here, and every four taps are three steps.
+ * `groups` of four taps are looked at, and if `fifth`, one tap more, out of the load of the last group. */
 CSGATE_TARGET("avx512f,avx512bw,avx512vnni")
 CSGATE_INLINE uint32_t resample_avx512(const uint8_t *row, uint32_t channels, const csgate_axis *axis,
-                                       const int16_t *spread, uint32_t groups, int16_t *planes, uint64_t stride) {
+                                       const int16_t *spread, uint32_t groups, int fifth, int16_t *planes,
+                                       uint64_t stride) {
+    enum { GROUP = 96 }; /* 16-bit numbers in a register's weights of four taps */
     const __m512i quads = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)QUADS[channels - 3]));
+    const __m512i last = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)FIFTH));
+    const uint64_t step = axis->taps / 4 * GROUP;
     /* From lanes [red, green] of four outputs each to all of the red, then all of the green. */
     const __m512i apart = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     uint32_t i = 0;
     for (; i + CSGATE_AVX512_BLOCK <= axis->outputs; i += CSGATE_AVX512_BLOCK) {
         __m512i sum[4];
-        for (uint32_t p = 0; p < 4; p++) {
+        for (uint32_t p = 0; p < 4; p++, spread += step) {
             const uint8_t *at[4];
             for (uint32_t l = 0; l < 4; l++) {
                 at[l] = row + (uint64_t)axis->first[i + p + 4 * l] * channels;
             }
             __m512i high = _mm512_setzero_si512(), middle = high, low = _mm512_set1_epi32(HALF);
-            for (uint32_t g = 0; g < groups; g++, spread += 96) {
+            for (uint32_t g = 0; g < groups; g++) {
                 __m512i four = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(at[0] + 4 * g * channels)));
                 four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[1] + 4 * g * channels)), 1);
                 four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[2] + 4 * g * channels)), 2);
                 four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(at[3] + 4 * g * channels)), 3);
-                four = _mm512_shuffle_epi8(four, quads);
-                high = _mm512_dpbusd_epi32(high, four, _mm512_loadu_si512(spread));
-                middle = _mm512_dpbusd_epi32(middle, four, _mm512_loadu_si512(spread + 32));
-                low = _mm512_dpbusd_epi32(low, four, _mm512_loadu_si512(spread + 64));
+                const int16_t *k = spread + g * GROUP;
+                add_products(_mm512_shuffle_epi8(four, quads), k, &high, &middle, &low);
+                if (fifth && g + 1 == groups) {
+                    add_products(_mm512_shuffle_epi8(four, last), k + GROUP, &high, &middle, &low);
+                }
             }
             high = _mm512_add_epi32(_mm512_slli_epi32(high, LOW), middle);
             sum[p] = _mm512_srai_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, LOW), low), SHIFT);
@@ -198,13 +214,16 @@ CSGATE_INLINE uint32_t resample_avx512(const uint8_t *row, uint32_t channels, co
 CSGATE_TARGET("avx512f,avx512bw,avx512vnni")
 uint32_t csgate_resample_avx512(const uint8_t *row, uint32_t channels, const csgate_axis *axis, const int16_t *spread,
                                 int16_t *planes, uint64_t stride) {
-    const uint32_t groups = axis->taps / 4;
-    if (channels == 3) {
-        return groups == 1 ? resample_avx512(row, 3, axis, spread, 1, planes, stride)
-                           : resample_avx512(row, 3, axis, spread, groups, planes, stride);
+    const uint32_t groups = (axis->most + 3) / 4;
+    if (channels == 3 && axis->most == 5) {
+        return resample_avx512(row, 3, axis, spread, 1, 1, planes, stride);
     }
-    return groups == 1 ? resample_avx512(row, 4, axis, spread, 1, planes, stride)
-                       : resample_avx512(row, 4, axis, spread, groups, planes, stride);
+    if (channels == 3) {
+        return groups == 1 ? resample_avx512(row, 3, axis, spread, 1, 0, planes, stride)
+                           : resample_avx512(row, 3, axis, spread, groups, 0, planes, stride);
+    }
+    return groups == 1 ? resample_avx512(row, 4, axis, spread, 1, 0, planes, stride)
+                       : resample_avx512(row, 4, axis, spread, groups, 0, planes, stride);
 }
 
 /* The upper or the lower parts of two weights, for the multiply-and-add of pairs. */
