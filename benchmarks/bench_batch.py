@@ -6,6 +6,9 @@ fastest ones go on to the rounds, in which each runs in turn with 1, 4, 16 and 6
 csgate's engine and wait; with them, for each number of tasks, the fastest one that has no more items in flight. Figures
 are medians over the rounds; ratios are taken round by round.
 
+What a batcher on Trio could reach at best is measured too: bare loops, one a core, that take as many waiting tasks as
+there are and wake them when their batch has run, with no queue, no rows to copy and no results to hand out.
+
     python benchmarks/bench_batch.py [--seconds 1] [--rounds 7] [--device cpu] [--model FOLDER]
 """
 
@@ -16,6 +19,7 @@ import statistics
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +29,10 @@ import onnxruntime
 import report
 import trio
 
+from csgate.background import stand_back
 from csgate.config import InferenceSettings
 from csgate.gateway.process import calm_collector, share_interpreter
+from csgate.inference.batcher import NICENESS
 from csgate.inference.engine import Engine, open_engine
 from csgate.inference.repository import Model, load_repository
 from csgate.shipped import models_dir
@@ -109,6 +115,65 @@ class BarePeer:
         every = [value for mine in took for value in mine]
         return sample(way.batch * len(every), wall, cpu, every, float(way.batch))
 
+    async def measure_waking(self, submitters: int, most: int, cores: int, seconds: float) -> Sample:
+        """Bare loops that wake as many waiting tasks as each of their batches has rows."""
+        session = self._session(1, False)
+        token = trio.lowlevel.current_trio_token()
+        waiting: deque[trio.lowlevel.Task] = deque()
+        ready = threading.Semaphore(0)
+        ended = threading.Event()
+        took: list[float] = []
+        batches: list[int] = []
+        until = time.perf_counter() + seconds
+
+        async def one() -> None:
+            now = time.perf_counter()
+            while now < until:
+                waiting.append(trio.lowlevel.current_task())
+                ready.release()
+                await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.SUCCEEDED)
+                last, now = now, time.perf_counter()
+                took.append(now - last)
+
+        def wake(tasks: list[trio.lowlevel.Task]) -> None:
+            for task in tasks:
+                trio.lowlevel.reschedule(task)
+
+        def loop() -> None:
+            stand_back(NICENESS)
+            rows = np.random.default_rng(0).random((most, *row_shape(self._model)), np.float32)
+            bindings = {}
+            for size in (2**power for power in range(most.bit_length())):
+                bindings[size] = binding = session.io_binding()
+                binding.bind_cpu_input(session.get_inputs()[0].name, rows[:size])
+                for output in session.get_outputs():
+                    binding.bind_output(output.name)
+            while ready.acquire() and not ended.is_set():
+                size = 1
+                while size < most and ready.acquire(blocking=False):
+                    size += 1
+                spare = size - 2 ** (size.bit_length() - 1)
+                if spare:
+                    ready.release(spare)
+                tasks = [waiting.popleft() for _ in range(size - spare)]
+                session.run_with_iobinding(bindings[len(tasks)])
+                batches.append(len(tasks))
+                token.run_sync_soon(wake, tasks)
+
+        threads = [threading.Thread(target=loop) for _ in range(cores)]
+        began, cpu = time.perf_counter(), time.process_time()
+        for thread in threads:
+            thread.start()
+        async with trio.open_nursery() as nursery:
+            for _ in range(submitters):
+                nursery.start_soon(one)
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        ended.set()
+        ready.release(cores)
+        for thread in threads:
+            thread.join()
+        return sample(len(took), wall, cpu, took, statistics.fmean(batches))
+
 
 def row_shape(model: Model) -> tuple[int, ...]:
     entry = model.manifest.input
@@ -168,19 +233,19 @@ async def main(arguments: argparse.Namespace) -> int:
     peer = BarePeer(model, arguments.device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     single = Bare(1, 1, 1, False)
+    share_interpreter()  # as the server does
 
     screened = {way: peer.measure(way, SCREENING_S) for way in ways(model.manifest.batch.buckets, cores)}
     by_rate = sorted(screened, key=lambda way: -screened[way].rate)
     alike = {n: next(way for way in by_rate if way.batch * way.loops <= n) for n in SUBMITTERS}
     bare: dict[Bare, list[Sample]] = {way: [] for way in dict.fromkeys([single, *by_rate[:FINALISTS], *alike.values()])}
     ours: dict[int, list[Sample]] = {submitters: [] for submitters in SUBMITTERS}
+    waking: dict[int, list[Sample]] = {submitters: [] for submitters in SUBMITTERS if submitters > 1}
     row = np.random.default_rng(1).random(row_shape(model), np.float32)
 
     telemetry = Telemetry(log=open_logger("error", "json", io.StringIO()))
     async with open_engine(settings, telemetry) as engine:
-        # As the server does once it has started.
-        calm_collector()
-        share_interpreter()
+        calm_collector()  # as the server does once it has started
         info = engine.info.models["tagger"]
         for number in range(arguments.rounds):
             steps: list[tuple[Bare | None, int]] = [*((way, 0) for way in bare), *((None, n) for n in SUBMITTERS)]
@@ -188,6 +253,9 @@ async def main(arguments: argparse.Namespace) -> int:
             for way, submitters in steps[number % len(steps) :] + steps[: number % len(steps)]:
                 if way is None:
                     ours[submitters].append(await submit(engine, row, submitters, arguments.seconds))
+                    if submitters in waking:
+                        most = max(1, min(alike[submitters].batch, by_rate[0].batch))
+                        waking[submitters].append(await peer.measure_waking(submitters, most, cores, arguments.seconds))
                 else:
                     bare[way].append(peer.measure(way, arguments.seconds))
 
@@ -218,6 +286,21 @@ async def main(arguments: argparse.Namespace) -> int:
                 median(got, "rate"),
                 f"{ratio:.1%}",
                 f"{alike_ratio:.1%}",
+                median(got, "p50_ms"),
+                median(got, "p99_ms"),
+                median(got, "cpu_us"),
+                median(got, "batch"),
+            ]
+        )
+    for submitters, got in waking.items():
+        ratio = statistics.median(a.rate / b.rate for a, b in zip(got, bare[best], strict=True))
+        results[str(submitters)]["share_of_best_bare_by_waking_tasks_alone"] = ratio
+        rows.append(
+            [
+                f"bare loops that wake {submitters} tasks",
+                median(got, "rate"),
+                f"{ratio:.1%}",
+                "",
                 median(got, "p50_ms"),
                 median(got, "p99_ms"),
                 median(got, "cpu_us"),

@@ -209,7 +209,9 @@ class InferenceSettings(Section):
     intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads within one run")
     workers: PositiveInt = Field(2, description="preparing threads a model; one prepares while the other runs")
     keep_cores: bool = Field(
-        True, description="with as many `workers` as the process has cores, keep each worker of a model on its own one"
+        True,
+        description="where `workers` is the number of the process's cores, or a multiple, keep each on one core; "
+        "switch off where other busy programs share the machine",
     )
     max_batch: PositiveInt = Field(32, description="items in a batch")
     queue_items: PositiveInt = Field(1024, description="items that may wait for a batch; above: `overloaded`")

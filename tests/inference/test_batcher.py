@@ -1,8 +1,10 @@
 """The batcher: real threads, a lane that the test holds and lets go. Nothing sleeps."""
 
+import gc
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -414,6 +416,41 @@ async def test_a_full_batch_ends_the_delay(
         for number in range(8):
             nursery.start_soon(batcher.submit, number)
     assert lane.batches == [(8, 8)]
+
+
+async def test_what_was_wrong_with_an_item_whose_caller_has_gone_is_let_go_of(telemetry: Telemetry) -> None:
+    """An error's traceback holds the frames that hold the batch, and the collector does not look at items."""
+
+    class Result:
+        pass
+
+    class Mixed(FakeLane):
+        def prepare(self, row: int, payload: int) -> Any:
+            super().prepare(row, 0)
+            if len(self.prepared) == 8:  # the callers go while the last one is prepared
+                self.started.release()
+                self.go.wait(WAIT_S)
+            if payload == 1:
+                raise BadImage("damaged")
+            made = Result()
+            results.append(weakref.ref(made))
+            return made
+
+    results: list[weakref.ref[Result]] = []
+    lane = Mixed()
+    lane.hold()
+    async with opened(telemetry, lane, max_delay_s=3600.0) as batcher:
+        async with trio.open_nursery() as nursery:
+            for payload in (0, 1, 0, 1, 0, 1, 0, 1):  # a full batch, which ends the delay
+                nursery.start_soon(batcher.submit, payload)
+            await until(lane.started)
+            nursery.cancel_scope.cancel()
+        lane.go.set()
+        await holds(lambda: len(batcher._parked) == 1)
+        await trio.testing.wait_all_tasks_blocked()
+    gc.collect()
+    assert len(results) == 4
+    assert not any(kept() for kept in results)
 
 
 async def test_a_nap_ends_by_time_or_by_a_wake_up_however_close_they_come(telemetry: Telemetry) -> None:

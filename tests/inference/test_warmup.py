@@ -11,20 +11,26 @@ import pytest
 from csgate.inference.warmup import side_by_side, warm_up, worthwhile
 
 
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csgate.inference.warmup.cores_of_process", lambda: [0, 1])
+
+
 class OneCore:
     """Lanes that take turns, as on a single core, for their first ``turns`` runs."""
 
-    def __init__(self, turns: float) -> None:
+    def __init__(self, turns: float, seconds: float = 0.002) -> None:
         self._turns = turns
+        self._seconds = seconds
         self._core = threading.Lock()
-        self._runs = count()
+        self.runs = count()
 
     def run(self, bucket: int, length: int = 0) -> None:
-        if next(self._runs) >= self._turns:
-            sleep(0.002)
+        if next(self.runs) >= self._turns:
+            sleep(self._seconds)
         else:
             with self._core:
-                sleep(0.002)
+                sleep(self._seconds)
 
 
 class Counted:
@@ -68,6 +74,32 @@ def test_a_load_that_passes_does_not_make_lanes_take_turns_for_good() -> None:
 def test_lanes_that_never_run_at_once_take_turns() -> None:
     lanes = OneCore(turns=float("inf"))
     assert not side_by_side(runner(), [lanes, lanes])  # type: ignore[arg-type]
+
+
+def test_a_hiccup_while_one_lane_runs_alone_is_no_second_core() -> None:
+    core = threading.Lock()
+    runs = count()
+
+    class Hiccup:
+        def run(self, bucket: int, length: int = 0) -> None:
+            with core:
+                sleep(0.03 if next(runs) == 6 else 0.001)  # the first run that counts, after each lane's three
+
+    lane = Hiccup()
+    assert not side_by_side(runner(), [lane, lane])  # type: ignore[arg-type]
+
+
+def test_with_one_core_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csgate.inference.warmup.cores_of_process", lambda: [3])
+    lanes = [Counted(), Counted()]
+    assert not side_by_side(runner(), lanes)  # type: ignore[arg-type]
+    assert not lanes[0].runs
+
+
+def test_slow_runs_are_tried_no_longer_than_a_second_or_three_times() -> None:
+    lanes = OneCore(turns=float("inf"), seconds=0.05)
+    assert not side_by_side(runner(), [lanes, lanes])  # type: ignore[arg-type]
+    assert next(lanes.runs) == 6 + 3 * 9
 
 
 def test_one_lane_or_a_device_that_takes_turns_is_not_tried() -> None:

@@ -16,11 +16,13 @@ thread only.
 import threading
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from time import perf_counter
+from functools import partial
+from time import perf_counter, thread_time
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 import trio
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from csgate.background import stand_back
 from csgate.errors import CsgateError, EngineUnavailable, Internal, TurnTimeout, raise_error_of
@@ -58,8 +60,8 @@ class Lane(Protocol[P_contra, R]):
 class Item(msgspec.Struct, Generic[P, R], eq=False, gc=False):
     """One submission on its way through.
 
-    Unknown to the garbage collector, which would otherwise spend a fiftieth of a busy engine's time on these: the one
-    cycle that an item is part of, through ``task``, ends when it is delivered or abandoned.
+    Unknown to the garbage collector, which would otherwise spend a fiftieth of a busy engine's time on these: the
+    cycles that an item is part of, through ``task`` and through the frames of its ``error``, end when it is delivered.
     """
 
     payload: P | None
@@ -137,13 +139,13 @@ class Batcher(Generic[P, R]):
         now = self._now()
         if now >= deadline:
             raise TurnTimeout(f"the deadline had passed on arrival at {self.name}")
-        item: Item[P, R] = Item(payload, principal, priority, deadline, now, trio.lowlevel.current_task())
+        item: Item[P, R] = Item(payload, principal, priority, deadline, now, current_task())
         self._enqueue(item)
         if deadline == float("inf"):
-            await self._wait(item)
+            await wait_task_rescheduled(partial(self._abandon, item))
         else:
             with trio.move_on_at(deadline) as scope:
-                await self._wait(item)
+                await wait_task_rescheduled(partial(self._abandon, item))
             if scope.cancelled_caught:
                 raise TurnTimeout(f"the deadline passed while waiting for {self.name}")
         raise_error_of(item)
@@ -168,22 +170,21 @@ class Batcher(Generic[P, R]):
         if parked is not None:
             parked.lock.release()
 
-    async def _wait(self, item: Item[P, R]) -> None:
-        def abandon(_: object) -> trio.lowlevel.Abort:
-            item.task = None
-            item.abandoned = True
-            with self._lock:
-                self._schedule.discard(item)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abandon)
+    def _abandon(self, item: Item[P, R], _: object) -> Abort:
+        item.task = None
+        item.abandoned = True
+        with self._lock:
+            self._schedule.discard(item)
+        return Abort.SUCCEEDED
 
     def _deliver(self, items: list[Item[P, R]]) -> None:
         for item in items:
             self._queue_seconds.observe(item.queue_s)
             self._prepare_seconds.observe(item.prepare_s)
-            if item.task is not None:
-                trio.lowlevel.reschedule(item.task)
+            if item.task is None:
+                item.error = None  # nobody takes it out
+            else:
+                reschedule(item.task)
                 item.task = None
 
     # --- The workers' side ------------------------------------------------------------------------------------------
@@ -203,8 +204,9 @@ class Batcher(Generic[P, R]):
             self._closing = True
             waiting = self._schedule.drain()
             parked, self._parked = self._parked, []
+            for seat in parked:
+                self._cores.woken(seat)
         for seat in parked:
-            self._cores.woken(seat)
             seat.lock.release()
         for item in waiting:
             item.error = EngineUnavailable(f"{self.name} is closing")
@@ -274,36 +276,35 @@ class Batcher(Generic[P, R]):
         """
         began = self._now()
         rows: list[Item[P, R]] = []
+        last = perf_counter()
         for item in batch:
             item.queue_s = began - item.arrived
             if not item.abandoned:
-                self._prepare(lane, rows, item)
+                try:
+                    result = item.result = lane.prepare(len(rows), item.payload)  # type: ignore[arg-type]  # not None yet
+                    if result is None:
+                        rows.append(item)
+                except CsgateError as error:
+                    item.error = error
+                except BaseException as error:
+                    self._log.error("inference.prepare_failed", model=self.name, exc_info=error)
+                    item.error = Internal(f"preparing an item of {self.name} failed: {error!r}")
+                now = perf_counter()
+                item.prepare_s = now - last
+                last = now
             item.payload = None
         if rows:
             self._run(lane, seat, rows)
-
-    def _prepare(self, lane: Lane[P, R], rows: list[Item[P, R]], item: Item[P, R]) -> None:
-        began = perf_counter()
-        try:
-            item.result = lane.prepare(len(rows), item.payload)  # type: ignore[arg-type]  # not let go of yet
-            if item.result is None:
-                rows.append(item)
-        except CsgateError as error:
-            item.error = error
-        except BaseException as error:
-            self._log.error("inference.prepare_failed", model=self.name, exc_info=error)
-            item.error = Internal(f"preparing an item of {self.name} failed: {error!r}")
-        item.prepare_s = perf_counter() - began
 
     def _run(self, lane: Lane[P, R], seat: Seat, rows: list[Item[P, R]]) -> None:
         count = len(rows)
         bucket = self._plan.bucket(count)
         try:
             with self._device:
-                began = perf_counter()
+                began, cpu = perf_counter(), thread_time()
                 lane.run(count, bucket)
                 took = perf_counter() - began
-            seat.ran(took / self._plan.costs_s[bucket])
+            seat.ran(took, thread_time() - cpu)
             # Read with the device given back: another lane runs meanwhile.
             results = list(zip(rows, lane.results(count), strict=True))
         except BaseException as error:

@@ -2,9 +2,9 @@
 
 Threads that wait for the interpreter's lock sleep and wake many times a batch, and the kernel, which puts a thread that
 wakes on whatever core is idle at that moment, soon has two workers on one core and the event loop alone on the other:
-a tenth of the machine stands idle while work waits. So where an engine has as many workers as there are cores, each
-worker of a model stays on a core of its own. With fewer workers the kernel has a choice that is worth having, and two
-programs that both kept to the first cores would be in each other's way.
+a tenth of the machine stands idle while work waits. So where a model has a worker for each core, or two, or three,
+each stays on one core. With fewer workers the kernel has a choice that is worth having, and two programs that both kept
+to the first cores would be in each other's way; with some left over, two would share a core for good.
 """
 
 import os
@@ -14,14 +14,20 @@ from contextlib import suppress
 from typing import Final
 
 SLOW: Final = 1.5
-"""A worker whose runs take this many times as long as the quickest one's has a core that somebody else keeps busy."""
+"""A worker whose pace is this many times the quickest one's has a core that somebody else keeps busy."""
 
 LEARNING_RATE: Final = 0.1
 """How much the latest run counts against all before it."""
 
+SHORTEST_S: Final = 0.000_01
+"""Runs below this are about what measuring them takes."""
+
 
 class Seat:
-    """A worker thread's place: its core (None: any), the lock it sleeps on, how its runs compare with the warm-up's."""
+    """A worker thread's place: its core (None: any), and the lock it sleeps on.
+
+    ``pace`` is how long its runs take for each second of processor time that they get: 1 on a core of its own.
+    """
 
     __slots__ = ("core", "lock", "pace")
 
@@ -37,9 +43,9 @@ class Seat:
             with suppress(OSError):  # a sandbox may not allow it, or the core has gone
                 os.sched_setaffinity(0, {self.core})
 
-    def ran(self, pace: float) -> None:
-        """A run took ``pace`` times as long as when the model was warmed up."""
-        self.pace += (pace - self.pace) * LEARNING_RATE
+    def ran(self, took_s: float, cpu_s: float) -> None:
+        """A run took so long, and so much of the thread's processor time."""
+        self.pace += (took_s / max(cpu_s, SHORTEST_S) - self.pace) * LEARNING_RATE
 
 
 class Cores:
@@ -81,9 +87,19 @@ class Cores:
         return len(self._awake[seat.core]) if seat.core is not None else 0
 
 
+def cores_of_process() -> list[int]:
+    """The cores that this process may use; empty where the system can't tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def cores_to_keep(workers: int) -> tuple[int, ...]:
-    """The cores of this process, if there is a worker for each; none otherwise, or where the system can't tell."""
-    if not hasattr(os, "sched_getaffinity"):
+    """The cores for a model's workers if each core gets as many of them; none otherwise.
+
+    They begin with another one in another process: what is asked of an idle model runs on the last of them, and nodes
+    that share a machine should not all choose the same.
+    """
+    cores = cores_of_process()
+    if len(cores) < 2 or workers < len(cores) or workers % len(cores):
         return ()
-    cores = sorted(os.sched_getaffinity(0))
-    return tuple(cores) if 1 < len(cores) <= workers else ()
+    first = os.getpid() % len(cores)
+    return (*cores[first:], *cores[:first])

@@ -64,8 +64,7 @@ class BatchPlan:
         """
         self.buckets: Final = tuple(buckets)
         costs = costs_s or {bucket: bucket * 0.001 for bucket in self.buckets}
-        self.costs_s: Final = costs
-        """Seconds a run, by bucket."""
+        self._costs: Final = costs
         self._prepare_s: Final = prepare_s
         self._seconds = tuple(costs[bucket] + BATCH_OVERHEAD_S for bucket in self.buckets)
         self._sizes = [0, *(self._best(waiting) for waiting in range(1, self.buckets[-1] + 2))]
@@ -83,7 +82,7 @@ class BatchPlan:
 
     def prepared_in(self, prepare_s: float) -> "BatchPlan":
         """The same plan for items that take ``prepare_s`` seconds each to prepare."""
-        return BatchPlan(self.buckets, self.costs_s, prepare_s)
+        return BatchPlan(self.buckets, self._costs, prepare_s)
 
     def size(self, waiting: int) -> int:
         """How many of ``waiting`` items to put into the next batch."""
@@ -175,9 +174,18 @@ class Schedule(Generic[E]):
         wanted = self.plan.size(share)
         batch: list[E] = []
         expired: list[E] = []
-        while len(batch) < wanted and self._arrivals:
-            item = self._next()
-            (batch if now < item.deadline else expired).append(item)
+        while len(batch) < wanted and self._classes:
+            urgent = min(self._classes)
+            principals = self._classes[urgent]
+            while principals and len(batch) < wanted:
+                principal, items = principals.popitem(last=False)
+                item, _ = items.popitem(last=False)
+                if items:
+                    principals[principal] = items  # to the end: the others come first
+                del self._arrivals[item]
+                (batch if now < item.deadline else expired).append(item)
+            if not principals:
+                del self._classes[urgent]
         if batch:
             self._free -= 1
         return Decision(batch, expired)
@@ -201,18 +209,6 @@ class Schedule(Generic[E]):
         self._arrivals.clear()
         self._classes.clear()
         return items
-
-    def _next(self) -> E:
-        urgent = min(self._classes)
-        principals = self._classes[urgent]
-        principal, items = principals.popitem(last=False)
-        item, _ = items.popitem(last=False)
-        if items:
-            principals[principal] = items  # to the end: the others come first
-        elif not principals:
-            del self._classes[urgent]
-        del self._arrivals[item]
-        return item
 
 
 def _preparation_step(prepare_s: float) -> float:

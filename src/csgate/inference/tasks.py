@@ -22,6 +22,9 @@ from csgate.pictures import DecodedPicture, Format, decode, file_bytes, sample_f
 HASHED_ON_LOOP_BYTES: Final = 64 * 1024
 """Up to this size a picture is hashed where it arrives (about 40 microseconds); above it, in a worker thread."""
 
+COPIED_AT_ONCE_BYTES: Final = 128 * 1024
+"""Up to this size a ready row is copied without letting go of the interpreter's lock."""
+
 _NEVER_MOVES: Final = b"\xff\xd8"
 """A JPEG, which can be decoded at the scale that is needed."""
 
@@ -124,9 +127,12 @@ class PictureLane:
         if isinstance(payload, TensorJob):
             if payload.row.shape != self._rows.shape[1:]:
                 raise Internal(f"a ready row has shape {payload.row.shape}, the model takes {self._rows.shape[1:]}")
-            # As bytes, like _kept: NumPy would let go of the interpreter's lock for this microsecond, and another
-            # thread take it.
-            self._places[row][:] = np.ascontiguousarray(payload.row, self._rows.dtype).data.cast("B")
+            if payload.row.nbytes <= COPIED_AT_ONCE_BYTES:
+                # As bytes, like _kept: NumPy would let go of the interpreter's lock for a microsecond or two, and
+                # another thread take it.
+                self._places[row][:] = np.ascontiguousarray(payload.row, self._rows.dtype).data.cast("B")
+            else:
+                self._rows[row] = payload.row
             self._pictures[row] = None
             return None
         # Looked up here as well: above the size hashed on arrival, and because an equal one may have run meanwhile.

@@ -6,6 +6,7 @@ from time import perf_counter, sleep
 from typing import Final
 
 from csgate.inference.bindings import Bindings
+from csgate.inference.cores import cores_of_process
 from csgate.inference.runner import Runner
 
 WARM_UP_RUNS: Final = 4
@@ -15,6 +16,7 @@ WORTHWHILE_SPEEDUP: Final = 1.3
 _PROBE_BUCKET: Final = 8
 _PROBE_RUNS: Final = 3
 _PROBES: Final = 30
+_PROBE_SECONDS: Final = 1.0
 _PROBE_PAUSE_S: Final = 0.01
 
 
@@ -41,10 +43,10 @@ def side_by_side(runner: Runner, lanes: Sequence[Bindings]) -> bool:
     away again, look like cores to everything but a measurement.
 
     A moment's load on the machine, or threads that begin on the same core, look like no second core at all. So what
-    counts is the best of up to ``_PROBES`` measurements, as many as it takes to find that it does pay: wrongly taking
-    turns would cost as much again as the model does, for as long as the process lives.
+    counts is the best of several measurements, up to ``_PROBES`` or ``_PROBE_SECONDS``, until it is found to pay:
+    wrongly taking turns would cost as much again as the model does, for as long as the process lives.
     """
-    if not runner.parallel or len(lanes) < 2:
+    if not runner.parallel or len(lanes) < 2 or len(cores_of_process()) == 1:
         return False
     bucket = max(bucket for bucket in runner.spec.buckets if bucket <= max(_PROBE_BUCKET, runner.spec.buckets[0]))
     length = runner.spec.lengths[-1]
@@ -56,16 +58,21 @@ def side_by_side(runner: Runner, lanes: Sequence[Bindings]) -> bool:
     with ThreadPoolExecutor(len(lanes)) as pool:
         list(pool.map(turns, lanes))  # the threads are there, the shape is warm
         alone = together = float("inf")
+        until = perf_counter() + _PROBE_SECONDS
         for probe in range(_PROBES):
-            sleep(_PROBE_PAUSE_S * bool(probe))
             began = perf_counter()
             pool.submit(turns, lanes[0]).result()
             middle = perf_counter()
             list(pool.map(turns, lanes))
             alone = min(alone, middle - began)
             together = min(together, perf_counter() - middle)
+            if probe + 1 < _PROBE_RUNS:
+                continue  # a hiccup while one lane ran alone would look like a second core
             if worthwhile(alone, together, len(lanes)):
                 return True
+            if perf_counter() > until:
+                break
+            sleep(_PROBE_PAUSE_S)
     return False
 
 
