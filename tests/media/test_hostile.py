@@ -20,10 +20,12 @@ MAX_MEBIBYTES = 200
 
 
 def send(*names: str) -> Told:
+    # Without the tracer that this process may run under, whose time would count as ours.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.media.hostile_run", *names],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
