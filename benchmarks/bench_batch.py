@@ -33,6 +33,7 @@ from csgate.background import stand_back
 from csgate.config import InferenceSettings
 from csgate.gateway.process import calm_collector, share_interpreter
 from csgate.inference.batcher import NICENESS
+from csgate.inference.cores import cores_of_process
 from csgate.inference.engine import Engine, open_engine
 from csgate.inference.repository import Model, load_repository
 from csgate.shipped import models_dir
@@ -231,7 +232,7 @@ async def main(arguments: argparse.Namespace) -> int:
     model = load_repository(folder)["tagger"]
     settings = InferenceSettings(device=arguments.device, models_dir=folder)
     peer = BarePeer(model, arguments.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(cores_of_process()) or os.cpu_count() or 1
     single = Bare(1, 1, 1, False)
     share_interpreter()  # as the server does
 
